@@ -1,0 +1,1 @@
+"""Backends: the same search and synthesis, bit for bit, on different machines."""

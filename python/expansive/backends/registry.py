@@ -1,0 +1,147 @@
+"""Which backends there are, which one runs, and what each must offer."""
+
+from __future__ import annotations
+
+import importlib
+from dataclasses import dataclass
+from typing import Any, Protocol, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive.arrays import Rows
+
+RELATIONS = ("enemy", "friend", "any")
+METRICS = ("euclidean", "sqeuclidean", "cosine")
+
+_MODULES = {
+    "cpu": "expansive.backends.cpu",
+    "reference": "expansive.backends.reference",
+}
+_PREFERRED = ("cpu", "reference")
+
+
+@dataclass(frozen=True)
+class Partners:
+    """The drawing tables of a synthesis plan (design: class → base → partner).
+
+    Attributes
+    ----------
+    sample_start : ndarray of int64, shape [n_classes + 1]
+        Class c owns the synthetic rows ``sample_start[c]`` to ``sample_start[c + 1]``.
+    base_start : ndarray of int64, shape [n_classes + 1]
+        Its bases are ``bases[base_start[c]:base_start[c + 1]]``.
+    bases : ndarray of int64, shape [n_bases]
+        Row numbers in x.
+    partner_start : ndarray of int64, shape [n_bases + 1]
+        Partners of base b are ``partners[partner_start[b]:partner_start[b + 1]]``.
+    partners : ndarray of int64
+        Row numbers in x.
+    seed : int
+        Key of the random stream, 64 bits.
+    low, high : float
+        The range the interpolation weight is drawn from.
+    """
+
+    sample_start: NDArray[np.int64]
+    base_start: NDArray[np.int64]
+    bases: NDArray[np.int64]
+    partner_start: NDArray[np.int64]
+    partners: NDArray[np.int64]
+    seed: int
+    low: float
+    high: float
+
+
+class BackendIndex(Protocol):
+    """A database of rows made ready for search."""
+
+    def search(
+        self,
+        queries: Rows,
+        codes: NDArray[np.int64] | None,
+        own_rows: NDArray[np.int64] | None,
+        k: int,
+        relation: str,
+        threads: int,
+        memory_budget: int,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query."""
+
+
+class Backend(Protocol):
+    """What a backend offers; each is a module."""
+
+    def unavailable(self) -> str | None:
+        """Say why this backend cannot run here, or None when it can."""
+
+    def describe(self) -> str:
+        """Say in a line what it would run on."""
+
+    def scan(self, x: Rows, threads: int) -> tuple[int, float]:
+        """Give the first row with NaN or infinity (or -1) and the largest magnitude."""
+
+    def fingerprint(self, x: Rows, threads: int) -> int:
+        """Give a 64-bit hash of the matrix's bytes."""
+
+    def build_index(
+        self,
+        x: Rows,
+        codes: NDArray[np.int64] | None,
+        n_classes: int,
+        metric: str,
+        threads: int,
+        memory_budget: int,
+    ) -> BackendIndex:
+        """Make rows ready for search."""
+
+    def draw(
+        self, partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+        """Give base, partner and weight of each synthetic row."""
+
+    def synthesize(
+        self, x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
+    ) -> None:
+        """Write the synthetic rows into `out`."""
+
+
+def get_backend(name: str | None = None) -> Backend:
+    """Find a backend by name; None takes the fastest one that can run here.
+
+    Raises
+    ------
+    ValueError
+        For an unknown name; lists the choices.
+    RuntimeError
+        For a known backend that cannot run here; an explicit request never falls back.
+    """
+    if name is None:
+        name = default_backend_name()
+    if name not in _MODULES:
+        listed = ", ".join(repr(choice) for choice in _MODULES)
+        raise ValueError(f"unknown backend {name!r}; choose one of {listed}")
+    backend = _load(name)
+    reason = backend.unavailable()
+    if reason is not None:
+        raise RuntimeError(f"backend {name!r} cannot run here: {reason}")
+    return backend
+
+
+def default_backend_name() -> str:
+    """Name the backend that runs when none is asked for."""
+    return next(name for name in _PREFERRED if _load(name).unavailable() is None)
+
+
+def describe() -> list[tuple[str, bool, str]]:
+    """List every backend: name, whether it can run here, and on what or why not."""
+    rows = []
+    for name in _MODULES:
+        backend = _load(name)
+        reason = backend.unavailable()
+        rows.append((name, reason is None, reason or backend.describe()))
+    return rows
+
+
+def _load(name: str) -> Backend:
+    return cast(Backend, importlib.import_module(_MODULES[name]))

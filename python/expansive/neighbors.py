@@ -1,0 +1,311 @@
+"""Nearest neighbours by label relation, certified exact."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive import arrays
+from expansive.arrays import Rows
+from expansive.backends.registry import METRICS, RELATIONS, Backend, get_backend
+
+MINIMUM_BUDGET = 1 << 20
+"""The least `memory_budget`, in bytes."""
+
+
+class Index:
+    """A database made ready once for many searches.
+
+    Parameters
+    ----------
+    x : array-like, shape [n, d]
+        Database rows: float16, bfloat16, float32 or float64, of NumPy, torch or any DLPack library.
+        Kept by reference and read during every search: do not change it in between.
+    y : array-like, shape [n], optional
+        Labels; needed for the relations "enemy" and "friend".
+    metric : {"euclidean", "sqeuclidean", "cosine"}
+        Cosine distance is 1 - cos(a, b), formed as half the squared distance of the unit vectors.
+    backend : str, optional
+        One of `expansive info`'s backends; None takes the fastest one here.
+    threads : int, optional
+        CPU threads; None takes all cores this process may use.
+    memory_budget : int, optional
+        Bytes of scratch memory beside the arrays passed in; None takes a quarter of the machine's.
+
+    Attributes
+    ----------
+    rows : Rows
+        The database as the kernels take it.
+    classes : ndarray or None
+        The distinct labels, sorted.
+    codes : ndarray of int64 or None, shape [n]
+        For each row the position of its label in `classes`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        Before any work, for bad input: the message names the argument, the value and the fix.
+
+    Notes
+    -----
+    *Exactness.* A result holds the k rows with the smallest (squared distance, row number), the
+    distance being the direct float64 sum of (a - b)**2 in one fixed order, then rounded to float32
+    (float64 when rows or queries are float64). Indices and bits are the same on every backend,
+    instruction set and thread count.
+    """
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any = None,
+        *,
+        metric: str = "euclidean",
+        backend: str | None = None,
+        threads: int | None = None,
+        memory_budget: int | None = None,
+    ) -> None:
+        self._backend = get_backend(backend)
+        self._metric = arrays.as_choice(metric, METRICS, "metric")
+        self._threads = thread_count(threads)
+        self._budget = _budget(memory_budget)
+        self.rows = _checked_rows(x, "x", self._backend, self._metric, self._threads)
+        self.classes: NDArray[Any] | None = None
+        self.codes: NDArray[np.int64] | None = None
+        n_classes = 0
+        if y is not None:
+            self.classes, self.codes = arrays.as_labels(y, len(self.rows.data))
+            n_classes = len(self.classes)
+        self._index = self._backend.build_index(
+            self.rows, self.codes, n_classes, self._metric, self._threads, self._budget
+        )
+
+    def search(
+        self, q: Any, q_labels: Any = None, k: int = 10, relation: str = "enemy"
+    ) -> tuple[Any, Any]:
+        """Find the nearest rows of the database for points that are not in it.
+
+        Parameters
+        ----------
+        q : array-like, shape [n_queries, d]
+            Query points.
+        q_labels : array-like, shape [n_queries], optional
+            Their labels; a label the database lacks has only enemies. Not needed for "any".
+        k : int
+            Neighbours for each query.
+        relation : {"enemy", "friend", "any"}
+            Rows of another class, of the same class, or all rows.
+
+        Returns
+        -------
+        dist : array, shape [n_queries, k]
+            Ascending; infinity where fewer than k rows qualify.
+        idx : array of int64, shape [n_queries, k]
+            Row numbers in x; -1 where fewer than k rows qualify.
+        """
+        k = arrays.as_positive(k, "k")
+        relation = arrays.as_choice(relation, RELATIONS, "relation")
+        if _is_empty_matrix(q):
+            empty = _empty_result(self.rows, k)
+            return self.rows.wrap(empty[0]), self.rows.wrap(empty[1])
+        queries = _checked_rows(q, "q", self._backend, self._metric, self._threads)
+        _check_features(queries, self.rows)
+        codes = None if relation == "any" else self._query_codes(q_labels, len(queries.data))
+        result = self._search(queries, codes, None, k, relation)
+        return queries.wrap(result[0]), queries.wrap(result[1])
+
+    def search_rows(
+        self, queries: Any = None, k: int = 10, relation: str = "enemy"
+    ) -> tuple[Any, Any]:
+        """Find the nearest other rows for rows of the database itself.
+
+        Parameters
+        ----------
+        queries : array-like of int, shape [n_queries], optional
+            Row numbers; None means every row.
+        k, relation
+            As in `search`. A row is never its own neighbour; its duplicates are.
+
+        Returns
+        -------
+        dist, idx : array, shape [n_queries, k]
+            As in `search`.
+        """
+        found = self.find_rows(queries, k, relation)
+        return self.rows.wrap(found[0]), self.rows.wrap(found[1])
+
+    def find_rows(
+        self, queries: Any, k: int, relation: str
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Do `search_rows` with results in NumPy, whatever the library of x."""
+        k = arrays.as_positive(k, "k")
+        relation = arrays.as_choice(relation, RELATIONS, "relation")
+        if relation != "any" and self.codes is None:
+            raise ValueError(f"relation={relation!r} needs labels; pass y, or relation='any'")
+        if relation == "enemy" and self.classes is not None and len(self.classes) == 1:
+            raise ValueError(
+                f"y holds one class only ({self.classes[0]!r}), so no row has an enemy; "
+                "give rows of at least two classes"
+            )
+        n = len(self.rows.data)
+        rows = np.arange(n) if queries is None else arrays.as_row_indices(queries, n)
+        if len(rows) == 0:
+            return _empty_result(self.rows, k)
+        data = self.rows.data if queries is None else self.rows.data[rows]
+        codes = None if self.codes is None else self.codes[rows]
+        return self._search(replace(self.rows, data=data), codes, rows, k, relation)
+
+    def _search(
+        self,
+        queries: Rows,
+        codes: NDArray[np.int64] | None,
+        own_rows: NDArray[np.int64] | None,
+        k: int,
+        relation: str,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        return self._index.search(
+            queries, codes, own_rows, k, relation, self._threads, self._budget
+        )
+
+    def _query_codes(self, labels: Any, n: int) -> NDArray[np.int64]:
+        """Encode query labels by the database's classes; -1 for a class it lacks."""
+        if self.classes is None or labels is None:
+            raise ValueError(
+                "enemy and friend need labels on both sides; pass y to Index and q_labels to "
+                "search, or use relation='any'"
+            )
+        own, own_codes = arrays.as_labels(labels, n, "q_labels")
+        if own.dtype.kind in "US" and self.classes.dtype.kind not in "US":
+            raise TypeError(
+                f"q_labels are strings but y is {self.classes.dtype}; use one type for both"
+            )
+        position = np.minimum(np.searchsorted(self.classes, own), len(self.classes) - 1)
+        known = self.classes[position] == own
+        codes: NDArray[np.int64] = np.where(known, position, -1).astype(np.int64)[own_codes]
+        return codes
+
+
+def neighbors(
+    x: Any,
+    y: Any,
+    k: int,
+    relation: str = "enemy",
+    queries: Any = None,
+    metric: str = "euclidean",
+    backend: str | None = None,
+    threads: int | None = None,
+    memory_budget: int | None = None,
+) -> tuple[Any, Any]:
+    """Find the k nearest other rows in a label relation, for rows of x.
+
+    Parameters
+    ----------
+    x : array-like, shape [n, d]
+        Row vectors; see `Index` for libraries and dtypes.
+    y : array-like, shape [n], or None
+        Labels of any sortable kind; None is allowed for relation "any".
+    k : int
+        Neighbours for each query.
+    relation : {"enemy", "friend", "any"}
+        Rows of another class, of the same class, or all rows; never the row itself.
+    queries : array-like of int, optional
+        Row numbers to search for; None means every row.
+    metric, backend, threads, memory_budget
+        As in `Index`.
+
+    Returns
+    -------
+    dist : array, shape [n_queries, k]
+        Ascending distances, float32 (float64 for float64 rows); infinity where fewer than k qualify.
+    idx : array of int64, shape [n_queries, k]
+        Row numbers; -1 where fewer than k qualify. Ties go to the smaller row number.
+
+    Raises
+    ------
+    ValueError, TypeError, IndexError
+        For bad input, before any work.
+
+    Notes
+    -----
+    Exact and bit-identical on every backend; see `Index`.
+    """
+    k = arrays.as_positive(k, "k")
+    relation = arrays.as_choice(relation, RELATIONS, "relation")
+    index = Index(
+        x, y, metric=metric, backend=backend, threads=threads, memory_budget=memory_budget
+    )
+    return index.search_rows(queries, k, relation)
+
+
+def nearest_enemies(
+    x: Any, y: Any, k: int = 10, queries: Any = None, **options: Any
+) -> tuple[Any, Any]:
+    """Find the k nearest rows of another class; `neighbors` with relation "enemy".
+
+    Parameters
+    ----------
+    x, y, k, queries
+        As in `neighbors`.
+    **options
+        Its other options: metric, backend, threads, memory_budget.
+
+    Returns
+    -------
+    dist, idx : array, shape [n_queries, k]
+        As in `neighbors`.
+    """
+    return neighbors(x, y, k, relation="enemy", queries=queries, **options)
+
+
+def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int) -> Rows:
+    rows = arrays.as_rows(x, name)
+    bad, largest = backend.scan(rows, threads)
+    arrays.require_finite(rows, bad, largest, name)
+    if metric == "cosine":
+        zero = np.flatnonzero(~rows.data.any(axis=1))
+        if len(zero):
+            raise ValueError(
+                f"{name}[{zero[0]}] is all zeros and has no direction; drop such rows or use "
+                "metric='euclidean'"
+            )
+    return rows
+
+
+def _check_features(queries: Rows, x: Rows) -> None:
+    if queries.data.shape[1] != x.data.shape[1]:
+        raise ValueError(
+            f"q has {queries.data.shape[1]} features but the index has {x.data.shape[1]}; "
+            "they must come from the same space"
+        )
+
+
+def _is_empty_matrix(q: Any) -> bool:
+    shape = getattr(q, "shape", None)
+    return shape is not None and len(shape) == 2 and shape[0] == 0
+
+
+def _empty_result(x: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    return np.zeros((0, k), x.compute_dtype), np.zeros((0, k), np.int64)
+
+
+def thread_count(threads: int | None) -> int:
+    """Check a number of threads; None means all cores this process may use."""
+    return default_threads() if threads is None else arrays.as_positive(threads, "threads")
+
+
+def default_threads() -> int:
+    """Count the cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _budget(memory_budget: int | None) -> int:
+    if memory_budget is None:
+        return max(MINIMUM_BUDGET, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
+    if arrays.as_positive(memory_budget, "memory_budget") < MINIMUM_BUDGET:
+        raise ValueError(
+            f"memory_budget is {memory_budget} bytes; give at least {MINIMUM_BUDGET} (1 MiB)"
+        )
+    return int(memory_budget)

@@ -1,0 +1,109 @@
+"""Who may be combined with whom: each base row's partners, class by class."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive.backends.registry import Partners
+from expansive.neighbors import Index
+
+Rows64 = NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class ClassPartners:
+    """The bases of one class and, in one flat list, the partners of each.
+
+    Attributes
+    ----------
+    bases : ndarray of int64, shape [n_bases]
+        Row numbers in x.
+    counts : ndarray of int64, shape [n_bases]
+        Partners of each base, at least one.
+    partners : ndarray of int64, shape [sum of counts]
+        Row numbers in x, base after base.
+    """
+
+    bases: Rows64
+    counts: Rows64
+    partners: Rows64
+
+
+def themselves(rows: Rows64) -> ClassPartners:
+    """Every row its own partner."""
+    return ClassPartners(rows, np.ones(len(rows), np.int64), rows)
+
+
+def nearest(index: Index, rows: Rows64, k: int, relation: str) -> ClassPartners:
+    """Each row with its k nearest rows in the relation."""
+    _, found = index.find_rows(rows, k, relation)
+    return _keep(rows, found, found >= 0)
+
+
+def friends(index: Index, rows: Rows64, label: Any, k: int) -> ClassPartners:
+    """Each row with its k nearest friends; an only row with itself."""
+    if len(rows) > 1:
+        return nearest(index, rows, k, "friend")
+    warnings.warn(
+        f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=4
+    )
+    return themselves(rows)
+
+
+def neighborhood(
+    index: Index, rows: Rows64, label: Any, k: int, one_rank_too_close: bool
+) -> ClassPartners:
+    """Each row with the enemies among its k nearest rows of any class (arXiv 2207.06080).
+
+    Rows without one are dropped; a class without any falls back to `nearest`, with a warning.
+    `one_rank_too_close` reproduces the paper's published code: it finds the enemies' columns in
+    the neighbour table, then reads them from a table with the row itself put before the others.
+    """
+    assert index.codes is not None
+    _, found = index.find_rows(rows, k, "any")
+    is_enemy = (found >= 0) & (index.codes[found] != index.codes[rows][:, None])
+    if not is_enemy.any():
+        warnings.warn(
+            f"no row of class {label!r} has an enemy among its {k} nearest rows; the class falls "
+            "back to its nearest enemies (raise k, or use enemies='nearest')",
+            stacklevel=4,
+        )
+        return nearest(index, rows, k, "enemy")
+    if one_rank_too_close:
+        found = np.concatenate([rows[:, None], found[:, :-1]], axis=1)
+    return _keep(rows, found, is_enemy)
+
+
+def _keep(rows: Rows64, found: Rows64, kept: NDArray[np.bool_]) -> ClassPartners:
+    """Flatten the kept entries of a neighbour table; rows with none are no bases."""
+    counts = kept.sum(axis=1)
+    return ClassPartners(rows[counts > 0], counts[counts > 0].astype(np.int64), found[kept])
+
+
+def join(
+    classes: list[ClassPartners], sizes: list[int], seed: int, expansion: tuple[float, float]
+) -> Partners:
+    """Put the classes one after the other; class c gets ``sizes[c]`` synthetic rows."""
+    return Partners(
+        sample_start=_starts(sizes),
+        base_start=_starts([len(entry.bases) for entry in classes]),
+        bases=_concatenate([entry.bases for entry in classes]),
+        partner_start=_starts(_concatenate([entry.counts for entry in classes])),
+        partners=_concatenate([entry.partners for entry in classes]),
+        seed=seed,
+        low=expansion[0],
+        high=expansion[1],
+    )
+
+
+def _starts(sizes: Any) -> Rows64:
+    return np.concatenate([[0], np.cumsum(np.asarray(sizes, np.int64))]).astype(np.int64)
+
+
+def _concatenate(parts: list[Rows64]) -> Rows64:
+    return np.concatenate([np.zeros(0, np.int64), *parts])

@@ -1,0 +1,197 @@
+"""Rows to train on: their labels, a stratified split, and batches in a seeded order."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sized
+from typing import Any, NamedTuple, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+
+Rows = Dataset[Any]
+
+
+class Split(NamedTuple):
+    """The rows of a training run.
+
+    Attributes
+    ----------
+    train : Dataset
+        Rows to train on, with the user's augmentation.
+    plain : Dataset
+        The same rows in the same order without it.
+    val : Dataset or None
+        Rows to select a model on.
+    counts : ndarray of int64, shape [n_classes]
+        Rows of `train` per class.
+    classes : list of str
+        Names of the classes.
+    """
+
+    train: Rows
+    plain: Rows
+    val: Rows | None
+    counts: NDArray[np.int64]
+    classes: list[str]
+
+
+class Shuffle(Sampler[int]):
+    """Every row once per epoch, in an order that depends on (seed, epoch) alone."""
+
+    def __init__(self, n_rows: int, seed: int) -> None:
+        self.n_rows, self.seed, self.epoch = n_rows, seed, 0
+
+    def __len__(self) -> int:
+        return self.n_rows
+
+    def __iter__(self) -> Iterator[int]:
+        generator = np.random.default_rng([self.seed, self.epoch])
+        return iter(generator.permutation(self.n_rows).tolist())
+
+
+def split(
+    train_set: Rows, val_set: Rows | None, embed_set: Rows | None, val_fraction: float, seed: int
+) -> Split:
+    """Check the data sets and part the training rows from the validation rows.
+
+    Parameters
+    ----------
+    train_set : Dataset
+        (input tensor, int label) pairs, labels 0 ... n_classes - 1.
+    val_set : Dataset or None
+        Rows to select a model on; None takes them out of `train_set`, stratified.
+    embed_set : Dataset or None
+        `train_set` without augmentation, row for row; None: `train_set` has none.
+    val_fraction : float
+        Share of each class to take; at least one row of a class with two or more, none of a class
+        with one.
+    seed : int
+        Decides which rows are taken, together with the labels.
+
+    Raises
+    ------
+    TypeError
+        For a data set without a length, or items that are no pairs.
+    ValueError
+        For an empty data set, labels that are not 0 ... n_classes - 1 with a row each, or an
+        `embed_set` that does not match.
+    """
+    labels = labels_of(train_set, "train_set")
+    counts = _class_counts(labels)
+    plain = train_set if embed_set is None else embed_set
+    if not np.array_equal(labels_of(plain, "embed_set"), labels):
+        raise ValueError(
+            "embed_set must hold the rows of train_set in the same order without augmentation, "
+            "and its labels differ"
+        )
+    classes = _class_names(train_set, len(counts))
+    if val_set is not None:
+        _check_val_labels(labels_of(val_set, "val_set"), len(counts))
+        return Split(train_set, plain, val_set, counts, classes)
+    if val_fraction == 0:
+        return Split(train_set, plain, None, counts, classes)
+    taken = _stratified(labels, val_fraction, seed)
+    val_rows, train_rows = np.flatnonzero(taken).tolist(), np.flatnonzero(~taken).tolist()
+    kept = np.bincount(labels[~taken], minlength=len(counts))
+    val = Subset(plain, val_rows) if val_rows else None
+    return Split(Subset(train_set, train_rows), Subset(plain, train_rows), val, kept, classes)
+
+
+def labels_of(rows: Rows, name: str) -> NDArray[np.int64]:
+    """Read the labels of a data set: its `targets` if it has them, else one pass over its rows.
+
+    Parameters
+    ----------
+    rows : Dataset
+        (input, int label) pairs. `targets` is torchvision's convention: all labels, in order.
+    name : str
+        What error messages call it.
+
+    Returns
+    -------
+    ndarray of int64, shape [n]
+    """
+    if not isinstance(rows, Sized):
+        raise TypeError(
+            f"{name} must be a torch Dataset with a length, not {type(rows).__name__}: "
+            "streams (IterableDataset) have no rows to return to"
+        )
+    if len(rows) == 0:
+        raise ValueError(f"{name} is empty: give at least one row per class")
+    if isinstance(rows, Subset):
+        return labels_of(rows.dataset, name)[np.asarray(rows.indices, dtype=np.int64)]
+    first = rows[0]
+    if not isinstance(first, tuple | list) or len(first) != 2:
+        raise TypeError(
+            f"{name} must give (input tensor, int label) pairs, not {type(first).__name__}"
+        )
+    targets = getattr(rows, "targets", None)
+    found = targets if targets is not None else [rows[row][1] for row in range(len(rows))]
+    labels = np.asarray([int(label) for label in found], dtype=np.int64)
+    if len(labels) != len(rows):
+        raise ValueError(f"{name} has {len(rows)} rows and {len(labels)} targets: give one each")
+    return labels
+
+
+def loader(
+    rows: Rows,
+    batch_size: int,
+    num_workers: int = 0,
+    shuffle: Shuffle | None = None,
+    collate: Callable[[Any], Any] | None = None,
+) -> DataLoader[Any]:
+    """Give batches of `rows`: in order, or shuffled without a last batch of a single row.
+
+    A single row has no batch statistics, and BatchNorm refuses to train on it; since each epoch
+    has another order, no row is left out for good.
+    """
+    n_rows = len(cast(Sized, rows))
+    lonely = shuffle is not None and n_rows > batch_size > 1 and n_rows % batch_size == 1
+    return DataLoader(
+        rows,
+        batch_size,
+        sampler=shuffle,
+        drop_last=lonely,
+        num_workers=num_workers,
+        collate_fn=collate,
+        pin_memory=torch.cuda.is_available(),
+    )
+
+
+def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:
+    generator = np.random.default_rng([seed, 1])
+    taken = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        rows = np.flatnonzero(labels == label)
+        count = min(max(1, round(fraction * len(rows))), len(rows) - 1)
+        taken[generator.permutation(rows)[:count]] = True
+    return taken
+
+
+def _class_counts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+    if labels.min() < 0:
+        raise ValueError(f"labels of train_set must be 0 ... n_classes - 1, not {labels.min()}")
+    counts = np.bincount(labels)
+    if len(counts) < 2:
+        raise ValueError("train_set has one class only: give at least two")
+    if not counts.all():
+        raise ValueError(
+            f"train_set has no row of class {int(np.argmin(counts))} although its largest label "
+            f"is {len(counts) - 1}: number the classes 0 ... n_classes - 1 without holes"
+        )
+    return counts
+
+
+def _check_val_labels(labels: NDArray[np.int64], n_classes: int) -> None:
+    unknown = labels[(labels < 0) | (labels >= n_classes)]
+    if len(unknown):
+        raise ValueError(f"val_set has the label {unknown[0]}, which train_set does not have")
+
+
+def _class_names(rows: Rows, n_classes: int) -> list[str]:
+    names = getattr(rows, "classes", None)
+    if names is None or len(names) != n_classes:
+        return [str(label) for label in range(n_classes)]
+    return [str(name) for name in names]

@@ -1,0 +1,100 @@
+"""The settings of three-phase training, checked before any work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from expansive.train.expand import METHODS, Plan
+from expansive.train.losses import LOSSES, Loss
+from expansive.train.schedule import SCHEDULES
+
+PRECISIONS = ("no", "fp16", "bf16")
+
+
+@dataclass(kw_only=True, eq=False)
+class Settings:
+    """Everything that decides how the phases run; see `ThreePhaseTrainer` for each setting."""
+
+    loss: str | Loss = "ce"
+    epochs: int = 200
+    head_epochs: int = 10
+    batch_size: int = 128
+    optimizer: Callable[[list[nn.Parameter]], torch.optim.Optimizer] | None = None
+    lr: float = 0.1
+    momentum: float = 0.9
+    weight_decay: float = 2e-4
+    schedule: str = "cosine"
+    warmup_epochs: int = 5
+    method: str | Callable[[Tensor, Tensor], Plan] = "eos"
+    sampling_strategy: str | float | Mapping[int, int] = "auto"
+    k: int = 10
+    enemies: str = "nearest"
+    expansion: tuple[float, float] = (0.0, 1.0)
+    reinit_head: bool = False
+    val_fraction: float = 0.1
+    select: str = "best"
+    seed: int = 0
+    checkpoint_dir: str | os.PathLike[str] | None = None
+    log_path: str | os.PathLike[str] | None = None
+    cpu: bool = False
+    mixed_precision: str = "no"
+    num_workers: int = 0
+    progress: bool = True
+    on_epoch: Callable[[dict[str, Any]], None] | None = None
+
+    def __post_init__(self) -> None:
+        for name, least in (("epochs", 1), ("head_epochs", 1), ("batch_size", 1), ("k", 1)):
+            self._at_least(name, least)
+        for name in ("warmup_epochs", "seed", "num_workers", "momentum", "weight_decay"):
+            self._at_least(name, 0)
+        if not self.lr > 0:
+            raise ValueError(f"lr must be above 0, not {self.lr}")
+        if not 0 <= self.val_fraction < 1:
+            raise ValueError(f"val_fraction must be in [0, 1), not {self.val_fraction}")
+        self._one_of("schedule", SCHEDULES)
+        self._one_of("select", ("best", "last"))
+        self._one_of("mixed_precision", PRECISIONS)
+        for name, choices in (("loss", LOSSES), ("method", METHODS)):
+            if not callable(getattr(self, name)):
+                self._one_of(name, choices)
+        if self.log_path is not None and not Path(self.log_path).parent.is_dir():
+            raise FileNotFoundError(
+                f"log_path is {str(self.log_path)!r}, and its folder does not exist; "
+                "create it first"
+            )
+
+    def _at_least(self, name: str, least: int) -> None:
+        value = getattr(self, name)
+        if not value >= least:
+            raise ValueError(f"{name} must be at least {least}, not {value}")
+
+    def _one_of(self, name: str, choices: Any) -> None:
+        value = getattr(self, name)
+        if value not in choices:
+            raise ValueError(f"{name} must be one of {sorted(choices)}, not {value!r}")
+
+    def record(self) -> dict[str, Any]:
+        """Give the settings that decide the result, ready for JSON; a callable by its name."""
+        return {
+            field.name: _plain(getattr(self, field.name))
+            for field in fields(Settings)
+            if field.name not in _WITHOUT_INFLUENCE
+        }
+
+
+_WITHOUT_INFLUENCE = {"checkpoint_dir", "log_path", "num_workers", "progress", "on_epoch"}
+
+
+def _plain(value: Any) -> Any:
+    if callable(value):
+        return getattr(value, "__qualname__", type(value).__qualname__)
+    if isinstance(value, Mapping):
+        return {str(key): count for key, count in value.items()}
+    return list(value) if isinstance(value, tuple) else value
