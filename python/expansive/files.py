@@ -1,16 +1,24 @@
-"""Files: whole or not at all."""
+"""Files: whole or not at all, and arrays of rows with their labels in four formats."""
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
+
+from expansive.extras import import_extra
+from expansive.formats import READERS, SINKS, SUFFIXES, Layout, PathLike, Write, check_layout
 
 
 @contextmanager
-def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
+def atomic_write(path: PathLike) -> Iterator[Path]:
     """Give a temporary path to write to, and rename it to `path` once the block has ended well.
 
     Parameters
@@ -30,11 +38,7 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         Before the block runs, when the folder is missing or not writable.
     """
     target = Path(path)
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist; "
-            "create it first"
-        )
+    _check_folder(target)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
     )
@@ -48,3 +52,224 @@ def atomic_write(path: str | os.PathLike[str]) -> Iterator[Path]:
         os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
+    """Make sure that arrays can be written to `path`, before any work is done for them.
+
+    Parameters
+    ----------
+    path : path-like
+        The array file to be written.
+    labels : path-like, optional
+        The file of the labels, which ``.npy`` needs beside it.
+
+    Raises
+    ------
+    ValueError
+        When the suffix is none of `SUFFIXES`, or a ``.npy`` has no file for the labels.
+    OSError
+        When a folder is missing or not writable, or the path is itself a folder.
+    """
+    for target in map(Path, _files(path, labels)):
+        if target.is_dir():
+            raise IsADirectoryError(f"cannot write {str(target)!r}: it is a folder; name a file")
+        _check_folder(target)
+        tempfile.TemporaryFile(dir=target.parent).close()
+
+
+def load_arrays(
+    path: PathLike, x_key: str = "x", y_key: str = "y", *, labels: PathLike | None = None
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read rows and their labels from an array file; nothing is held twice.
+
+    Parameters
+    ----------
+    path : path-like
+        A ``.npz``, ``.npy``, ``.safetensors`` or ``.parquet`` file. A ``.npy`` is mapped into
+        memory, not read.
+    x_key : str, default "x"
+        Name of the array of rows. Not used for ``.parquet``, where every column but that of the
+        labels is a feature.
+    y_key : str, default "y"
+        Name of the array, or of the column, of the labels.
+    labels : path-like, optional
+        For ``.npy`` only: the ``.npy`` file that holds the labels.
+
+    Returns
+    -------
+    x : ndarray of shape [n, ...]
+        Read-only when mapped from a ``.npy``.
+    y : ndarray of shape [n]
+
+    Raises
+    ------
+    FileNotFoundError
+        When a file does not exist.
+    KeyError
+        When an array or column is missing; the message lists those present.
+    ValueError
+        For an unknown suffix, a broken file, or arrays that do not fit each other.
+    """
+    for source in _files(path, labels):
+        if not Path(source).is_file():
+            raise FileNotFoundError(f"there is no file {os.fspath(source)!r}; check the path")
+    suffix = Path(path).suffix.lower()
+    try:
+        if labels is not None:
+            x, y = np.load(path, mmap_mode="r"), np.load(labels)
+        else:
+            x, y = READERS[suffix](path, x_key, y_key)
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"cannot read {os.fspath(path)!r}: {error}") from error
+    if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
+        raise ValueError(
+            f"{os.fspath(path)!r} holds rows of shape {x.shape} and labels of shape {y.shape}; "
+            "rows must be [n, ...] with at least two axes and labels [n]"
+        )
+    return x, y
+
+
+def save_arrays(
+    path: PathLike,
+    x: NDArray[Any],
+    y: NDArray[Any],
+    *,
+    x_key: str = "x",
+    y_key: str = "y",
+    labels: PathLike | None = None,
+    columns: Sequence[str] | None = None,
+) -> None:
+    """Write rows and their labels to an array file, whole or not at all.
+
+    Parameters
+    ----------
+    path, x_key, y_key, labels, columns
+        As for `array_writer`.
+    x : ndarray of shape [n, ...]
+    y : ndarray of shape [n]
+
+    Raises
+    ------
+    ValueError, TypeError, OSError
+        As `array_writer`, before anything is written.
+    """
+    with array_writer(
+        path, x.shape, x.dtype, y.dtype, x_key=x_key, y_key=y_key, labels=labels, columns=columns
+    ) as write:
+        write(x, y)
+
+
+@contextmanager
+def array_writer(
+    path: PathLike,
+    shape: tuple[int, ...],
+    dtype: DTypeLike,
+    y_dtype: DTypeLike,
+    *,
+    x_key: str = "x",
+    y_key: str = "y",
+    labels: PathLike | None = None,
+    columns: Sequence[str] | None = None,
+) -> Iterator[Write]:
+    """Write an array file slice by slice: only the labels are kept in memory.
+
+    Parameters
+    ----------
+    path, x_key, y_key, labels
+        As for `load_arrays`.
+    shape : tuple of int
+        Shape ``[n, ...]`` of all rows together.
+    dtype, y_dtype : dtype-like
+        Element types of the rows and of the labels.
+    columns : sequence of str, optional
+        For ``.parquet`` only: the names of the features; default ``f0, f1, ...``.
+
+    Yields
+    ------
+    callable
+        ``write(x, y)`` appends the next rows and their labels.
+
+    Raises
+    ------
+    ValueError
+        For an unknown suffix, a slice that does not fit, or, at the end, when the number of rows
+        is not ``shape[0]``; no file is made then.
+    TypeError
+        When the format cannot hold a dtype or the shape.
+    OSError
+        When the file cannot be written.
+    """
+    check_output(path, labels=labels)
+    layout = Layout(shape, _native(dtype), _native(y_dtype), x_key, y_key, columns)
+    sink = SINKS[Path(path).suffix.lower()]
+    check_layout(layout, path)
+    written = 0
+    with ExitStack() as stack:
+        temporary = stack.enter_context(atomic_write(path))
+        beside = None if labels is None else stack.enter_context(atomic_write(labels))
+        put = stack.enter_context(sink(temporary, layout, beside))
+
+        def write(x: NDArray[Any], y: NDArray[Any]) -> None:
+            nonlocal written
+            if x.shape[1:] != shape[1:] or y.shape != x.shape[:1]:
+                raise ValueError(
+                    f"a slice of rows {x.shape} with labels {y.shape} does not fit {shape}"
+                )
+            put(np.ascontiguousarray(x, layout.dtype), y.astype(layout.y_dtype))
+            written += len(x)
+
+        yield write
+        if written != shape[0]:
+            raise ValueError(f"{written} rows were written, {shape[0]} were announced")
+
+
+def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
+    """Names of the features in a ``.parquet`` file; None for the formats that have none.
+
+    Parameters
+    ----------
+    path : path-like
+    y_key : str, default "y"
+        The column of the labels, which is no feature.
+
+    Returns
+    -------
+    list of str or None
+    """
+    if Path(path).suffix.lower() != ".parquet":
+        return None
+    parquet = import_extra("pyarrow.parquet", "train")
+    return [name for name in parquet.read_schema(path).names if name != y_key]
+
+
+def _check_folder(target: Path) -> None:
+    if not target.parent.is_dir():
+        raise FileNotFoundError(
+            f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist; "
+            "create it first"
+        )
+
+
+def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:
+    """List the file of the rows and, for .npy, that of the labels; refuse what makes no sense."""
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        raise ValueError(
+            f"{os.fspath(path)!r} has the suffix {suffix!r}; known are {', '.join(SUFFIXES)}"
+        )
+    if (suffix == ".npy") != (labels is not None):
+        raise ValueError(
+            f"{os.fspath(path)!r} with labels={labels!r}: a .npy holds one array, so it needs a "
+            "second .npy for the labels; the other formats hold both and take none"
+        )
+    if labels is None:
+        return [path]
+    if Path(labels).suffix.lower() != ".npy" or Path(labels) == Path(path):
+        raise ValueError(f"labels={os.fspath(labels)!r} must be another .npy file")
+    return [path, labels]
+
+
+def _native(dtype: DTypeLike) -> np.dtype[Any]:
+    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+    return native

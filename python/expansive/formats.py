@@ -1,0 +1,205 @@
+"""Array file formats: one reader and one streaming writer each."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive.extras import import_extra
+
+PathLike: TypeAlias = str | os.PathLike[str]
+Write: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
+
+SUFFIXES = (".npz", ".npy", ".safetensors", ".parquet")
+
+
+class Layout(NamedTuple):
+    """What an array file will hold."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    y_dtype: np.dtype[Any]
+    x_key: str
+    y_key: str
+    columns: Sequence[str] | None
+
+
+def check_layout(layout: Layout, path: PathLike) -> None:
+    """Refuse what the format of `path` cannot hold (TypeError)."""
+    suffix = Path(path).suffix.lower()
+    if layout.dtype.kind not in "fiub" or layout.y_dtype.kind not in "fiubU":
+        raise TypeError(
+            f"rows of {layout.dtype} and labels of {layout.y_dtype} cannot be written; rows must "
+            "be numbers, labels numbers or strings (astype(str) makes strings of objects)"
+        )
+    if suffix == ".safetensors" and layout.y_dtype.kind == "U":
+        raise TypeError(
+            "a .safetensors file holds numbers, but the labels are strings; encode them "
+            "(numpy.unique(y, return_inverse=True)) or choose .npz or .parquet"
+        )
+    if suffix == ".parquet" and len(layout.shape) != 2:
+        raise TypeError(
+            f"a .parquet file holds rows [n, d], but x has the shape {layout.shape}; "
+            "reshape it or choose .npz"
+        )
+
+
+def _named(present: Sequence[str], key: str, path: PathLike) -> str:
+    if key not in present:
+        raise KeyError(f"{os.fspath(path)!r} has no {key!r}; it holds {', '.join(present)}")
+    return key
+
+
+def _read_npz(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no .npz archive, or a broken one")
+    with np.load(path, allow_pickle=False) as archive:
+        names = [_named(archive.files, key, path) for key in (x_key, y_key)]
+        return archive[names[0]], archive[names[1]]
+
+
+def _read_safetensors(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    safetensors = import_extra("safetensors", "train")
+    try:
+        with safetensors.safe_open(os.fspath(path), framework="numpy") as archive:
+            names = [_named(list(archive.keys()), key, path) for key in (x_key, y_key)]
+            return archive.get_tensor(names[0]), archive.get_tensor(names[1])
+    except safetensors.SafetensorError as error:
+        raise ValueError(str(error)) from error
+
+
+def _read_parquet(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
+    parquet = import_extra("pyarrow.parquet", "train")
+    with parquet.ParquetFile(path) as table:
+        schema = table.schema_arrow
+        names = [name for name in schema.names if name != _named(schema.names, y_key, path)]
+        dtypes = [_number_dtype(schema.field(name), path) for name in names]
+        if not names:
+            raise ValueError(f"it has no column but that of the labels, {y_key!r}")
+        x = np.empty((table.metadata.num_rows, len(names)), np.result_type(*dtypes))
+        # Column after column: the whole table and the array never stand in memory together.
+        for j, name in enumerate(names):
+            x[:, j] = table.read([name])[name].to_numpy()
+        y = table.read([y_key])[y_key].to_numpy()
+    return x, y.astype(str) if y.dtype == object else y
+
+
+def _number_dtype(field: Any, path: PathLike) -> np.dtype[Any]:
+    try:
+        dtype: np.dtype[Any] = np.dtype(field.type.to_pandas_dtype())
+    except (NotImplementedError, TypeError):
+        dtype = np.dtype(object)
+    if dtype.kind not in "fiub":
+        raise ValueError(
+            f"column {field.name!r} holds {field.type}, not numbers; drop it, or name the column "
+            "of the labels if this is it"
+        )
+    return dtype
+
+
+def _put_rows(stream: IO[bytes], kept: list[NDArray[Any]]) -> Write:
+    def put(x: NDArray[Any], y: NDArray[Any]) -> None:
+        stream.write(x.data)
+        kept.append(y)
+
+    return put
+
+
+def _write_header(stream: IO[bytes], layout: Layout) -> None:
+    header = {
+        "descr": np.lib.format.dtype_to_descr(layout.dtype),
+        "fortran_order": False,
+        "shape": layout.shape,
+    }
+    np.lib.format.write_array_header_2_0(stream, header)
+
+
+@contextmanager
+def _npz_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write]:
+    kept: list[NDArray[Any]] = []
+    with zipfile.ZipFile(path, "w", allowZip64=True) as archive:
+        with archive.open(f"{layout.x_key}.npy", "w", force_zip64=True) as stream:
+            _write_header(stream, layout)
+            yield _put_rows(stream, kept)
+        with archive.open(f"{layout.y_key}.npy", "w", force_zip64=True) as stream:
+            np.lib.format.write_array(stream, np.concatenate(kept), allow_pickle=False)
+
+
+@contextmanager
+def _npy_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write]:
+    assert labels is not None
+    kept: list[NDArray[Any]] = []
+    with path.open("wb") as stream:
+        _write_header(stream, layout)
+        yield _put_rows(stream, kept)
+    np.save(labels, np.concatenate(kept), allow_pickle=False)
+
+
+@contextmanager
+def _safetensors_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write]:
+    # The library writes whole tensors only. The format (huggingface.co/docs/safetensors) is the
+    # length of a JSON header, the header, and the tensors' bytes, so it can be streamed.
+    kept: list[NDArray[Any]] = []
+    header: dict[str, Any] = {}
+    end = 0
+    for key, shape, dtype in (
+        (layout.x_key, layout.shape, layout.dtype),
+        (layout.y_key, layout.shape[:1], layout.y_dtype),
+    ):
+        start, end = end, end + math.prod(shape) * dtype.itemsize
+        header[key] = {
+            "dtype": "BOOL" if dtype.kind == "b" else f"{dtype.kind.upper()}{8 * dtype.itemsize}",
+            "shape": list(shape),
+            "data_offsets": [start, end],
+        }
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as stream:
+        stream.write(len(text).to_bytes(8, "little") + text)
+        yield _put_rows(stream, kept)
+        stream.write(np.concatenate(kept).data)
+
+
+@contextmanager
+def _parquet_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write]:
+    pyarrow = import_extra("pyarrow", "train")
+    parquet = import_extra("pyarrow.parquet", "train")
+    names = layout.columns or [f"f{j}" for j in range(layout.shape[1])]
+
+    def field(name: str, dtype: np.dtype[Any]) -> Any:
+        return pyarrow.field(
+            name, pyarrow.string() if dtype.kind == "U" else pyarrow.from_numpy_dtype(dtype)
+        )
+
+    schema = pyarrow.schema(
+        [*(field(name, layout.dtype) for name in names), field(layout.y_key, layout.y_dtype)]
+    )
+    with parquet.ParquetWriter(path, schema) as writer:
+
+        def put(x: NDArray[Any], y: NDArray[Any]) -> None:
+            arrays = [pyarrow.array(column) for column in (*np.ascontiguousarray(x.T), y)]
+            writer.write_table(pyarrow.table(arrays, schema=schema))
+
+        yield put
+
+
+READERS: dict[str, Callable[[PathLike, str, str], tuple[NDArray[Any], NDArray[Any]]]] = {
+    ".npz": _read_npz,
+    ".safetensors": _read_safetensors,
+    ".parquet": _read_parquet,
+}
+SINKS: dict[str, Callable[[Path, Layout, Path | None], AbstractContextManager[Write]]] = {
+    ".npz": _npz_sink,
+    ".npy": _npy_sink,
+    ".safetensors": _safetensors_sink,
+    ".parquet": _parquet_sink,
+}

@@ -1,0 +1,227 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from expansive import files
+from expansive.formats import SUFFIXES
+
+pytestmark = pytest.mark.train
+
+X = np.arange(24, dtype=np.float32).reshape(8, 3)
+Y = np.array([0, 1, 2, 1, 0, 2, 2, 1])
+
+
+def file_arguments(folder: Path, suffix: str) -> dict:
+    labels = {"labels": folder / "y.npy"} if suffix == ".npy" else {}
+    return {"path": folder / f"data{suffix}", **labels}
+
+
+@pytest.fixture(params=SUFFIXES)
+def target(request, tmp_path):
+    return file_arguments(tmp_path, request.param)
+
+
+def load(target):
+    return files.load_arrays(target["path"], labels=target.get("labels"))
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "uint8", "int64", "bool"])
+def test_round_trip(target, dtype):
+    files.save_arrays(x=X.astype(dtype), y=Y, **target)
+    x, y = load(target)
+    assert x.dtype == dtype
+    np.testing.assert_array_equal(x, X.astype(dtype))
+    assert y.dtype == Y.dtype
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_slices_make_the_same_rows_as_one_write(target):
+    with files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write:
+        for start in range(0, len(X), 3):
+            write(X[start : start + 3], Y[start : start + 3])
+    x, y = load(target)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+
+
+def test_other_byte_orders_and_strides_are_written_right(target):
+    files.save_arrays(x=X.astype(">f4")[::-1], y=Y.astype(">i8")[::-1], **target)
+    x, y = load(target)
+    np.testing.assert_array_equal(x, X[::-1])
+    np.testing.assert_array_equal(y, Y[::-1])
+
+
+def test_a_wrong_number_of_rows_makes_no_file_and_keeps_the_old_one(target):
+    files.save_arrays(x=X, y=Y, **target)
+    with (
+        pytest.raises(ValueError, match="5 rows were written, 8 were announced"),
+        files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write,
+    ):
+        write(X[:5], Y[:5])
+    np.testing.assert_array_equal(load(target)[0], X)
+    assert len(list(target["path"].parent.iterdir())) == len(target)
+
+
+def test_a_slice_of_another_width_is_refused(target):
+    with (
+        pytest.raises(ValueError, match=r"\(8, 2\).*does not fit \(8, 3\)"),
+        files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write,
+    ):
+        write(X[:, :2], Y)
+    assert list(target["path"].parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".safetensors"])
+def test_images_keep_their_shape(tmp_path, suffix):
+    images = np.arange(2 * 4 * 4 * 3, dtype=np.uint8).reshape(2, 4, 4, 3)
+    target = file_arguments(tmp_path, suffix)
+    files.save_arrays(x=images, y=np.array([0, 1]), **target)
+    np.testing.assert_array_equal(load(target)[0], images)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".npy", ".parquet"])
+def test_string_labels(tmp_path, suffix):
+    target = file_arguments(tmp_path, suffix)
+    names = np.array(["cat", "dog", "bird"])[Y]
+    files.save_arrays(x=X, y=names, **target)
+    np.testing.assert_array_equal(load(target)[1], names)
+
+
+def test_formats_refuse_what_they_cannot_hold_and_leave_nothing(tmp_path):
+    with pytest.raises(TypeError, match="labels are strings; encode them"):
+        files.save_arrays(tmp_path / "a.safetensors", X, Y.astype(str))
+    with pytest.raises(TypeError, match=r"rows \[n, d\]"):
+        files.save_arrays(tmp_path / "a.parquet", X.reshape(8, 3, 1), Y)
+    with pytest.raises(TypeError, match="rows must be numbers"):
+        files.save_arrays(tmp_path / "a.npz", X.astype(object), Y)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_npy_is_mapped_not_read(tmp_path):
+    target = file_arguments(tmp_path, ".npy")
+    files.save_arrays(x=X, y=Y, **target)
+    assert isinstance(load(target)[0], np.memmap)
+
+
+def test_safetensors_is_readable_by_the_library(tmp_path):
+    from safetensors.numpy import load_file
+
+    files.save_arrays(tmp_path / "a.safetensors", X, Y, x_key="rows", y_key="labels")
+    tensors = load_file(tmp_path / "a.safetensors")
+    np.testing.assert_array_equal(tensors["rows"], X)
+    np.testing.assert_array_equal(tensors["labels"], Y)
+
+
+def test_parquet_columns_of_mixed_types_keep_their_names(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "table.parquet"
+    frame = pd.DataFrame({"age": [30, 40], "kind": ["a", "b"], "height": [1.5, 1.75]})
+    frame.to_parquet(path)
+    x, y = files.load_arrays(path, y_key="kind")
+    np.testing.assert_array_equal(x, [[30, 1.5], [40, 1.75]])
+    assert y.tolist() == ["a", "b"]
+    assert files.feature_columns(path, "kind") == ["age", "height"]
+    files.save_arrays(path, x, y, y_key="label", columns=["age", "height"])
+    assert pd.read_parquet(path).columns.tolist() == ["age", "height", "label"]
+
+
+def test_parquet_names_a_column_that_is_not_numeric(tmp_path):
+    import pandas as pd
+
+    pd.DataFrame({"a": [1], "town": ["x"], "y": [0]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="column 'town' holds .*string, not numbers"):
+        files.load_arrays(tmp_path / "t.parquet")
+
+
+def test_parquet_with_labels_only_is_refused(tmp_path):
+    import pandas as pd
+
+    pd.DataFrame({"y": [0, 1]}).to_parquet(tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="no column but that of the labels"):
+        files.load_arrays(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+def test_a_missing_key_lists_those_present(tmp_path, suffix):
+    target = file_arguments(tmp_path, suffix)
+    files.save_arrays(x=X, y=Y, **target)
+    with pytest.raises(KeyError, match=r"has no 'target'; it holds .*y"):
+        files.load_arrays(target["path"], y_key="target")
+
+
+def test_a_broken_file_is_named(target):
+    target["path"].write_bytes(b"not an array file at all")
+    if "labels" in target:
+        np.save(target["labels"], Y)
+    with pytest.raises(ValueError, match=r"cannot read .*data\."):
+        load(target)
+
+
+def test_bad_paths():
+    with pytest.raises(ValueError, match=r"suffix '.csv'; known are .npz, .npy"):
+        files.load_arrays("a.csv")
+    with pytest.raises(FileNotFoundError, match="no file 'absent.npz'"):
+        files.load_arrays("absent.npz")
+    with pytest.raises(ValueError, match="needs a second .npy"):
+        files.load_arrays("a.npy")
+    with pytest.raises(ValueError, match="hold both and take none"):
+        files.load_arrays("a.npz", labels="b.npy")
+    with pytest.raises(ValueError, match="another .npy"):
+        files.load_arrays("a.npy", labels="a.npy")
+
+
+def test_mismatched_lengths_are_refused(tmp_path):
+    np.savez(tmp_path / "a.npz", x=X, y=Y[:5])
+    with pytest.raises(ValueError, match=r"rows of shape \(8, 3\) and labels of shape \(5,\)"):
+        files.load_arrays(tmp_path / "a.npz")
+
+
+def test_check_output_refuses_before_any_work(tmp_path):
+    with pytest.raises(FileNotFoundError, match="does not exist; create it first"):
+        files.check_output(tmp_path / "absent" / "a.npz")
+    (tmp_path / "folder.npz").mkdir()
+    with pytest.raises(IsADirectoryError, match="it is a folder"):
+        files.check_output(tmp_path / "folder.npz")
+    files.check_output(tmp_path / "fine.npz")
+    assert not (tmp_path / "fine.npz").exists()
+
+
+def test_check_output_needs_permission_to_write(tmp_path):
+    # Root may write anywhere, so a folder nobody can write to: one of the kernel's.
+    with pytest.raises(OSError, match="proc"):
+        files.check_output("/proc/self/a.npz")
+
+
+def test_atomic_write_keeps_the_old_file_when_the_block_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_text("old")
+
+    def fail_halfway():
+        with files.atomic_write(path) as temporary:
+            temporary.write_text("half")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail_halfway()
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_atomic_write_follows_the_umask(tmp_path):
+    with files.atomic_write(tmp_path / "a.txt") as temporary:
+        temporary.write_text("new")
+    umask = os.umask(0)
+    os.umask(umask)
+    assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_importing_files_needs_numpy_alone():
+    code = (
+        "import sys, expansive.files; print(sorted({'pyarrow', 'safetensors'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
