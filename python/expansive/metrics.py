@@ -178,9 +178,7 @@ def scores(
     )
 
 
-def generalization_gap(
-    train_x: Any, train_y: Any, test_x: Any, test_y: Any
-) -> NDArray[np.float64]:
+def generalization_gap(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> NDArray[np.float64]:
     """How far the test rows of each class reach outside the range of its training rows.
 
     For a class c it is the sum over features of

@@ -40,14 +40,14 @@ class Split(NamedTuple):
 class Shuffle(Sampler[int]):
     """Every row once per epoch, in an order that depends on (seed, epoch) alone."""
 
-    def __init__(self, n_rows: int, seed: int) -> None:
+    def __init__(self, n_rows: int, seed: tuple[int, ...]) -> None:
         self.n_rows, self.seed, self.epoch = n_rows, seed, 0
 
     def __len__(self) -> int:
         return self.n_rows
 
     def __iter__(self) -> Iterator[int]:
-        generator = np.random.default_rng([self.seed, self.epoch])
+        generator = np.random.default_rng((*self.seed, self.epoch))
         return iter(generator.permutation(self.n_rows).tolist())
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -43,7 +43,7 @@ def find_head(model: nn.Module, head: str) -> nn.Module:
     ValueError
         When there is none of that name; lists those there are.
     """
-    modules = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules())
     del modules[""]
     if head not in modules:
         raise ValueError(
@@ -175,4 +175,4 @@ def _checked_embedding(arguments: tuple[Any, ...], head: str) -> Tensor:
             f"the input of the head {head!r} must be of shape [batch, d], not {shape}: "
             "name the module after pooling and flattening"
         )
-    return cast(Tensor, embedding)
+    return embedding

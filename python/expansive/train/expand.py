@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from torch import Tensor
 
 from expansive.synthesis import SynthesisPlan
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
-    from expansive.train.embedding import Embeddings
     from expansive.train.settings import Settings
+
+SLICE_ROWS = 1 << 16
+"""Synthetic rows that are made at a time where all of them are looked at."""
 
 
 class Plan(Protocol):
@@ -27,8 +28,63 @@ class Plan(Protocol):
     def labels(self, start: int, stop: int) -> NDArray[Any]:
         """Labels of the rows [start, stop)."""
 
-    def generate(self, x: Any, start: int, stop: int) -> Any:
-        """Make the rows [start, stop) from the embeddings `x`."""
+    def generate_rows(self, x: Any, rows: Any) -> Any:
+        """Make the rows of the given numbers from the embeddings `x`, on its device."""
 
-    def generate_rows(self, x: Any, rows: NDArray[np.int64]) -> Any:
-        """Make the given rows from the embeddings `x`."""
+
+def _eos(x: Tensor, y: Tensor, settings: Settings) -> Plan:
+    return SynthesisPlan.eos(
+        x,
+        y,
+        settings.sampling_strategy,
+        settings.k,
+        settings.enemies,
+        settings.expansion,
+        settings.seed,
+    )
+
+
+def _smote(x: Tensor, y: Tensor, settings: Settings) -> Plan:
+    return SynthesisPlan.smote(
+        x, y, settings.sampling_strategy, settings.k, settings.expansion, settings.seed
+    )
+
+
+def _random(x: Tensor, y: Tensor, settings: Settings) -> Plan:
+    return SynthesisPlan.random(x, y, settings.sampling_strategy, settings.seed)
+
+
+METHODS: dict[str, Callable[[Tensor, Tensor, Settings], Plan]] = {
+    "eos": _eos,
+    "smote": _smote,
+    "random": _random,
+}
+
+
+def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
+    """Plan the synthetic rows by the method of the settings.
+
+    Parameters
+    ----------
+    x : Tensor of float32, shape [n, d]
+        Embeddings of the training rows.
+    y : Tensor of int64, shape [n]
+        Their labels.
+    settings : Settings
+        Its `method` is a name in `METHODS`, or a callable (x, y) -> plan.
+
+    Returns
+    -------
+    Plan
+        Deterministic for given embeddings and seed, as far as a callable is.
+    """
+    if callable(settings.method):
+        return settings.method(x, y)
+    return METHODS[settings.method](x, y, settings)
+
+
+def slices(plan: Plan, x: Tensor) -> Iterator[tuple[Tensor, NDArray[Any]]]:
+    """Make all synthetic rows, `SLICE_ROWS` at a time, with their labels."""
+    for start in range(0, plan.n_samples, SLICE_ROWS):
+        stop = min(start + SLICE_ROWS, plan.n_samples)
+        yield plan.generate_rows(x, np.arange(start, stop)), plan.labels(start, stop)

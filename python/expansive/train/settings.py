@@ -15,7 +15,7 @@ from expansive.train.expand import METHODS, Plan
 from expansive.train.losses import LOSSES, Loss
 from expansive.train.schedule import SCHEDULES
 
-PRECISIONS = ("no", "fp16", "bf16")
+PRECISIONS = ("no", "bf16")
 
 
 @dataclass(kw_only=True, eq=False)
@@ -44,7 +44,7 @@ class Settings:
     checkpoint_dir: str | os.PathLike[str] | None = None
     log_path: str | os.PathLike[str] | None = None
     cpu: bool = False
-    mixed_precision: str = "no"
+    mixed_precision: str | None = None
     num_workers: int = 0
     progress: bool = True
     on_epoch: Callable[[dict[str, Any]], None] | None = None
@@ -60,7 +60,8 @@ class Settings:
             raise ValueError(f"val_fraction must be in [0, 1), not {self.val_fraction}")
         self._one_of("schedule", SCHEDULES)
         self._one_of("select", ("best", "last"))
-        self._one_of("mixed_precision", PRECISIONS)
+        if self.mixed_precision is not None:
+            self._one_of("mixed_precision", PRECISIONS)
         for name, choices in (("loss", LOSSES), ("method", METHODS)):
             if not callable(getattr(self, name)):
                 self._one_of(name, choices)

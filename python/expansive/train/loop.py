@@ -1,0 +1,264 @@
+"""The epochs of a phase: what backbone and head training have in common."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Callable, Iterator, Sized
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, cast
+
+import numpy as np
+import torch
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from numpy.typing import NDArray
+from rich import progress as bars
+from torch import nn
+
+from expansive.metrics import balanced_accuracy
+from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot
+from expansive.train.data import Rows, Shuffle, loader
+from expansive.train.embedding import logits_of, predict
+from expansive.train.losses import make_loss
+from expansive.train.schedule import factor
+from expansive.train.settings import Settings
+
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What to train on what.
+
+    Attributes
+    ----------
+    name : {"backbone", "head"}
+        Which phase it is.
+    module : Module
+        What is trained: the whole network, or its head.
+    rows, val : Dataset
+        (input, label) pairs to train on; the same to validate on, or None.
+    counts : ndarray of int64, shape [n_classes]
+        Rows per class in `rows`.
+    epochs, num_workers : int
+        Passes over the rows; processes that load them.
+    collate : callable or None
+        Makes a batch of rows, if not the DataLoader's default.
+    """
+
+    name: str
+    module: nn.Module
+    rows: Rows
+    val: Rows | None
+    counts: NDArray[np.int64]
+    epochs: int
+    num_workers: int = 0
+    collate: Callable[[Any], Any] | None = None
+
+
+@dataclass
+class State:
+    """What an epoch leaves to the next, besides the weights of the module.
+
+    Attributes
+    ----------
+    progress : Progress
+        How far the phase has come.
+    best : dict or None
+        Weights of the best epoch, when the phase selects and one is done.
+    optimizer : dict or None
+        State of the optimizer after the last epoch.
+    """
+
+    progress: Progress
+    best: Weights | None = None
+    optimizer: dict[str, Any] | None = None
+
+
+def train(
+    phase: Phase,
+    settings: Settings,
+    accelerator: Accelerator,
+    state: State,
+    finish_epoch: Callable[[Record], None],
+) -> None:
+    """Train the module of a phase from `state` to its last epoch.
+
+    Parameters
+    ----------
+    phase : Phase
+        Its module holds the weights that belong to `state`; afterwards those of the best or of
+        the last epoch, as the settings select. Its modes are restored, also after an error.
+    settings : Settings
+        Optimizer, schedule, loss, selection and seed.
+    accelerator : Accelerator
+        Gives the device, the precision, and the share of each process.
+    state : State
+        Where to begin; brought up to date before each `finish_epoch`.
+    finish_epoch : callable (record) -> None
+        Called after each epoch, to save and to log.
+
+    Raises
+    ------
+    ValueError
+        When no parameter is trainable.
+    FloatingPointError
+        When the loss is not finite.
+
+    Notes
+    -----
+    Each epoch draws its random numbers from a stream seeded by (seed, phase, epoch), so a resumed
+    run continues bit for bit where the device computes deterministically, as the CPU does. The
+    global generators are as before after each epoch.
+    """
+    progress = state.progress
+    loop = _Loop(phase, settings, accelerator)
+    if state.optimizer is not None:
+        loop.optimizer.load_state_dict(state.optimizer)
+    with loop, _bar(phase, progress.epoch, settings, accelerator) as advance:
+        for epoch in range(progress.epoch, phase.epochs):
+            started = time.perf_counter()
+            record = loop.epoch(epoch) | loop.validate()
+            progress.epoch = epoch + 1
+            score = record.get("val_balanced_accuracy", -1.0)
+            # Of equals the latest: it has been trained for longer.
+            if settings.select == "best" and score >= progress.best_score:
+                progress.best_epoch, progress.best_score = epoch + 1, score
+                state.best = snapshot(phase.module)
+            state.optimizer = loop.optimizer.state_dict()
+            record["seconds"] = time.perf_counter() - started
+            spent = progress.seconds.get(phase.name, 0.0)
+            progress.seconds[phase.name] = spent + record["seconds"]
+            advance(record)
+            finish_epoch({"phase": phase.name, "epoch": epoch + 1} | record)
+    if state.best is not None:
+        phase.module.load_state_dict(state.best)
+
+
+class _Loop:
+    """A phase made ready on its device; a context that gives the module back as it was."""
+
+    def __init__(self, phase: Phase, settings: Settings, accelerator: Accelerator) -> None:
+        self.phase, self.settings, self.accelerator = phase, settings, accelerator
+        number = PHASES.index(phase.name)
+        self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
+        batches = loader(
+            phase.rows, settings.batch_size, phase.num_workers, self.order, phase.collate
+        )
+        optimizer = _optimizer(phase, settings)
+        self.rates = [group["lr"] for group in optimizer.param_groups]
+        counts = torch.as_tensor(phase.counts, device=accelerator.device)
+        self.loss = make_loss(settings.loss, counts)
+        self.modes = [(part, part.training) for part in phase.module.modules()]
+        self.module, self.optimizer, self.batches = accelerator.prepare(
+            phase.module, optimizer, batches
+        )
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: object) -> None:
+        self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
+        self.accelerator.free_memory()
+        for part, training in self.modes:
+            part.training = training
+
+    def epoch(self, epoch: int) -> Record:
+        """Pass once over the rows; gives the learning rate and the mean loss."""
+        settings, phase = self.settings, self.phase
+        share = factor(settings.schedule, epoch, phase.epochs, settings.warmup_epochs)
+        for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
+            group["lr"] = rate * share
+        self.order.epoch = epoch
+        self.module.train()
+        with seeded((*self.order.seed, epoch), self.accelerator.device):
+            total, rows = self._steps()
+        loss = total / rows
+        if not math.isfinite(loss):
+            raise FloatingPointError(
+                f"the loss of the {phase.name} is {loss} in epoch {epoch + 1}: lower lr "
+                f"(now {settings.lr}) or lengthen warmup_epochs (now {settings.warmup_epochs})"
+            )
+        return {"lr": self.rates[0] * share, "loss": loss}
+
+    def validate(self) -> Record:
+        """Give the balanced accuracy on the validation rows, if there are any."""
+        phase = self.phase
+        if phase.val is None:
+            return {}
+        truth, predicted = predict(
+            phase.module,
+            phase.val,
+            len(phase.counts),
+            self.accelerator,
+            self.settings.batch_size,
+            phase.num_workers,
+        )
+        return {"val_balanced_accuracy": balanced_accuracy(truth, predicted)}
+
+    def _steps(self) -> list[float]:
+        total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        for inputs, labels in self.batches:
+            self.optimizer.zero_grad()
+            loss = self.loss(logits_of(self.module(inputs), len(self.phase.counts)), labels)
+            self.accelerator.backward(loss)
+            self.optimizer.step()
+            total[0] += loss.detach() * len(labels)
+            total[1] += len(labels)
+        sums: list[float] = self.accelerator.reduce(total, "sum").tolist()
+        return sums
+
+
+def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
+    parameters = [weight for weight in phase.module.parameters() if weight.requires_grad]
+    if not parameters:
+        raise ValueError(
+            f"the {phase.name} has no parameter with requires_grad=True, so nothing to train: "
+            "unfreeze it first"
+        )
+    if settings.optimizer is not None:
+        return settings.optimizer(parameters)
+    return torch.optim.SGD(
+        parameters, settings.lr, settings.momentum, weight_decay=settings.weight_decay
+    )
+
+
+@contextmanager
+def seeded(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
+    """Seed Python's, NumPy's and torch's generators; they are as before when the block ends."""
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [device] if device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices):
+            set_seed(int(np.random.SeedSequence(key).generate_state(1)[0]), device_specific=True)
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
+
+
+@contextmanager
+def _bar(
+    phase: Phase, done: int, settings: Settings, accelerator: Accelerator
+) -> Iterator[Callable[[Record], None]]:
+    """Show a progress bar over epochs; gives what to call after each."""
+    columns = (
+        bars.TextColumn("{task.description:<8}"),
+        bars.BarColumn(),
+        bars.MofNCompleteColumn(),
+        bars.TimeRemainingColumn(),
+        bars.TextColumn("{task.fields[result]}"),
+    )
+    shown = settings.progress and accelerator.is_main_process
+    with bars.Progress(*columns, disable=not shown) as bar:
+        task = bar.add_task(phase.name, total=phase.epochs, completed=done, result="")
+
+        def advance(record: Record) -> None:
+            names = {"loss": "loss", "val_balanced_accuracy": "validation"}
+            found = [f"{names[key]} {record[key]:.3f}" for key in names if key in record]
+            bar.update(task, advance=1, result="  ".join(found))
+
+        yield advance

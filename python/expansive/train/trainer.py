@@ -1,0 +1,415 @@
+"""Three-phase training: backbone, expansion, head (Dablain et al. 2022, arXiv 2207.06080)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from accelerate import Accelerator
+from numpy.typing import NDArray
+from torch import nn
+
+from expansive.metrics import Evaluation
+from expansive.train import checkpoint, evaluation
+from expansive.train.backbone import backbone_phase
+from expansive.train.checkpoint import Checkpoint, Progress, Weights
+from expansive.train.data import Rows, Split, labels_of, split
+from expansive.train.embedding import Embeddings, embed, find_head, predict
+from expansive.train.expand import Plan, make_plan
+from expansive.train.head import head_phase, reinitialise
+from expansive.train.loop import Phase, Record, State, seeded, train
+from expansive.train.settings import Settings
+
+
+@dataclass(eq=False)
+class ThreePhaseTrainer(Settings):
+    """Train a network on imbalanced data, then rebalance its head with synthetic embeddings.
+
+    Phase 1 trains the whole network. Phase 2 embeds the training rows and plans synthetic
+    embeddings for the small classes. Phase 3 trains the head alone on real and synthetic
+    embeddings, which are made batch by batch. The embedding is what enters the head.
+
+    Parameters
+    ----------
+    model : Module
+        Any network that gives logits [batch, n_classes] (or an object that holds them as
+        `logits`) for a batch of inputs, as its head gives them. Trained in place.
+    head : str
+        Dotted name of its last module, such as ``"fc"`` or ``"classifier.2"``; the module's input
+        must be of shape [batch, d].
+    loss : str or callable
+        ``"ce"`` (cross-entropy), or (logits [batch, n_classes], labels [batch]) -> scalar.
+        Both trained phases use it.
+    epochs, head_epochs : int
+        Passes of phase 1 over the training rows; of phase 3 over real and synthetic rows.
+    batch_size : int
+        Rows per step and process.
+    optimizer : callable or None
+        (list of parameters) -> torch optimizer, called for each phase; its learning rates follow
+        `schedule`. None: SGD with `lr`, `momentum` and `weight_decay`.
+    lr, momentum, weight_decay : float
+        Of SGD. The defaults are those of LDAM-DRW (Cao et al. 2019, arXiv 1906.07413).
+    schedule : {"cosine", "step", "constant"}
+        How the learning rate falls in each phase: to zero; x 0.01 after 80 % and x 0.0001 after
+        90 % of the epochs; not at all.
+    warmup_epochs : int
+        Epochs of linear warm-up in each phase, at most half of it.
+    method : {"eos", "smote", "random"} or callable
+        How phase 2 plans; or (embeddings [n, d], labels [n]) -> `SynthesisPlan`.
+    sampling_strategy : str, float or dict
+        Rows to reach per class, as in imbalanced-learn.
+    k : int
+        Neighbours to draw from, for ``"eos"`` and ``"smote"``.
+    enemies : {"nearest", "neighborhood"}
+        Which enemies ``"eos"`` draws from.
+    expansion : (float, float)
+        Range of the interpolation weight.
+    reinit_head : bool
+        Begin phase 3 with new weights rather than those of phase 1.
+    val_fraction : float
+        Share of each class to validate on when no `val_set` is given; a class with a single row
+        stays in training.
+    select : {"best", "last"}
+        Which epoch's weights each phase ends with: the best by balanced accuracy on the
+        validation rows (the latest of equals), or the last. The test set never decides.
+    seed : int
+        Decides split, order, augmentation, dropout and synthetic rows. The model's first weights
+        are the caller's.
+    checkpoint_dir : path-like or None
+        Folder for a checkpoint after each epoch.
+    log_path : path-like or None
+        File to append a JSON line per epoch to.
+    cpu : bool
+        Use the CPU even where accelerate finds an accelerator.
+    mixed_precision : {"no", "bf16"} or None
+        None: what ``accelerate launch`` was told, else ``"no"``.
+    num_workers : int
+        Processes that load rows.
+    progress : bool
+        Show progress bars.
+    on_epoch : callable or None
+        (record) -> None, called after each epoch with the line for the log. To stop early, raise.
+
+    Attributes
+    ----------
+    plan : SynthesisPlan or None
+        The plan of phase 2.
+    embeddings : Embeddings or None
+        Embeddings `x` [n, d] and labels `y` [n] of the training rows, from phase 2.
+    seconds : dict of str to float
+        Time spent in each phase so far.
+
+    Raises
+    ------
+    ValueError
+        For a setting out of its range, or an unknown head; lists the choices.
+
+    Notes
+    -----
+    Runs on whatever accelerate finds: one device, or the processes of ``accelerate launch``. On
+    the CPU the result is the same bits for the same seed, threads and library versions.
+    """
+
+    model: nn.Module
+    head: str = "fc"
+    plan: Plan | None = field(default=None, init=False)
+    embeddings: Embeddings | None = field(default=None, init=False)
+    seconds: dict[str, float] = field(default_factory=dict, init=False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not isinstance(self.model, nn.Module):
+            raise TypeError(f"model must be a torch module, not {type(self.model).__name__}")
+        self._head = find_head(self.model, self.head)
+        self._accelerator = Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
+        self._rows: Split | None = None
+        self._val: Embeddings | None = None
+        self._before: nn.Module | None = None
+
+    def fit(
+        self,
+        train_set: Rows,
+        val_set: Rows | None = None,
+        *,
+        embed_set: Rows | None = None,
+        resume: bool = False,
+    ) -> ThreePhaseTrainer:
+        """Run the three phases.
+
+        Parameters
+        ----------
+        train_set : Dataset
+            (input tensor, int label) pairs with labels 0 ... n_classes - 1. Labels are read from
+            its `targets` if it has them, else in one pass.
+        val_set : Dataset or None
+            Pairs to select on; None takes `val_fraction` of each class out of the training set.
+        embed_set : Dataset or None
+            The rows of `train_set` in the same order without augmentation, to embed and to
+            validate on; None when `train_set` has no augmentation.
+        resume : bool
+            Continue from the newest checkpoint, if there is one.
+
+        Returns
+        -------
+        ThreePhaseTrainer
+            Itself.
+
+        Raises
+        ------
+        ValueError, TypeError
+            For data that does not fit, before any work.
+        CheckpointError
+            When the checkpoint is damaged or belongs to another run.
+        FileExistsError
+            When `checkpoint_dir` holds checkpoints and `resume` is False.
+        """
+        rows = self._split(train_set, val_set, embed_set)
+        saved = self._saved(rows) if resume else None
+        if not resume:
+            self._refuse_old_checkpoints()
+        if saved is not None:
+            self.model.load_state_dict(saved.weights["model"])
+            self.seconds = dict(saved.progress.seconds)
+        if saved is None or saved.progress.phase == "backbone":
+            self._train_backbone(rows, saved)
+            saved = None
+        self._expand(rows)
+        self._train_head(saved)
+        return self
+
+    def fit_backbone(
+        self, train_set: Rows, val_set: Rows | None = None, *, embed_set: Rows | None = None
+    ) -> None:
+        """Run phase 1; see `fit`."""
+        rows = self._split(train_set, val_set, embed_set)
+        self._refuse_old_checkpoints()
+        self._train_backbone(rows, None)
+
+    def expand(
+        self, train_set: Rows, val_set: Rows | None = None, *, embed_set: Rows | None = None
+    ) -> Plan:
+        """Run phase 2 with the network as it is, and give the plan; see `fit`.
+
+        The same data sets and seed give the same split as `fit_backbone`.
+        """
+        return self._expand(self._split(train_set, val_set, embed_set))
+
+    def fit_head(self) -> None:
+        """Run phase 3 on the plan of `expand`.
+
+        Raises
+        ------
+        RuntimeError
+            Before `expand`.
+        """
+        self._train_head(None)
+
+    def evaluate(self, test_set: Rows) -> Evaluation:
+        """Compare the heads of phase 1 and phase 3 on a test set.
+
+        Parameters
+        ----------
+        test_set : Dataset
+            (input tensor, int label) pairs, at least one of each class.
+
+        Returns
+        -------
+        Evaluation
+
+        Raises
+        ------
+        ValueError
+            When a class has no test row, or a label is unknown; before any work.
+        RuntimeError
+            Before phase 3.
+        """
+        rows, real, plan = self._expanded()
+        if self._before is None:
+            raise RuntimeError("evaluate compares heads before and after: call fit_head first")
+        _check_test_labels(labels_of(test_set, "test_set"), rows.classes)
+        return evaluation.evaluate(
+            (self._before, self._head),
+            rows,
+            real,
+            plan,
+            self._embed(test_set),
+            self,
+            self._accelerator,
+            self.seconds,
+        )
+
+    def predict(self, rows: Rows) -> NDArray[np.int64]:
+        """Give the class number of each row, shape [n], by the network as it is.
+
+        Parameters
+        ----------
+        rows : Dataset
+            (input tensor, label) pairs; the labels are not used.
+        """
+        n_classes = len(self._expanded()[0].classes)
+        _, predicted = predict(
+            self.model, rows, n_classes, self._accelerator, self.batch_size, self.num_workers
+        )
+        return predicted
+
+    # The phases ---------------------------------------------------------------------------------
+
+    def _train_backbone(self, rows: Split, saved: Checkpoint | None) -> None:
+        self._train(backbone_phase(self.model, rows, self), rows, saved, {})
+
+    def _expand(self, rows: Split) -> Plan:
+        started = time.perf_counter()
+        self.embeddings = self._embed(rows.plain)
+        self._val = None if rows.val is None else self._embed(rows.val)
+        self.plan = make_plan(self.embeddings.x, self.embeddings.y, self)
+        self._rows = rows
+        self.seconds["expand"] = time.perf_counter() - started
+        return self.plan
+
+    def _train_head(self, saved: Checkpoint | None) -> None:
+        rows, real, plan = self._expanded()
+        self._before = copy.deepcopy(self._head)
+        if saved is not None:
+            self._before.load_state_dict(saved.weights["before"])
+        elif self.reinit_head:
+            with seeded((self.seed,), self._accelerator.device):
+                reinitialise(self._head)
+        val = None if self._val is None else self._val.rows()
+        phase = head_phase(self._head, real, plan, val, self)
+        self._train(phase, rows, saved, {"before": checkpoint.snapshot(self._before)})
+
+    def _train(
+        self, phase: Phase, rows: Split, saved: Checkpoint | None, extra: dict[str, Weights]
+    ) -> None:
+        settings = self._run_settings(rows)
+        state = State(Progress(phase.name, seconds=self.seconds, settings=settings))
+        if saved is not None:
+            state = State(saved.progress, saved.weights.get("best"), saved.optimizer)
+            state.progress.seconds = self.seconds
+
+        def finish_epoch(record: Record) -> None:
+            self._save(state, extra)
+            self._log(record)
+
+        train(phase, self, self._accelerator, state, finish_epoch)
+
+    def _embed(self, rows: Rows) -> Embeddings:
+        return embed(
+            self.model, self.head, rows, self._accelerator, self.batch_size, self.num_workers
+        )
+
+    def _expanded(self) -> tuple[Split, Embeddings, Plan]:
+        if self._rows is None or self.embeddings is None or self.plan is None:
+            raise RuntimeError("there are no embeddings and no plan yet: call fit or expand first")
+        return self._rows, self.embeddings, self.plan
+
+    def _split(self, train_set: Rows, val_set: Rows | None, embed_set: Rows | None) -> Split:
+        rows = split(train_set, val_set, embed_set, self.val_fraction, self.seed)
+        if self.select == "best" and rows.val is None:
+            raise ValueError(
+                "select='best' needs validation rows: give val_set, a val_fraction above 0 with "
+                "two rows in some class, or select='last'"
+            )
+        return rows
+
+    # Checkpoints and log ------------------------------------------------------------------------
+
+    def _run_settings(self, rows: Split) -> dict[str, Any]:
+        run = self.record() | {"head": self.head, "train_counts": rows.counts.tolist()}
+        settings: dict[str, Any] = json.loads(json.dumps(run))
+        return settings
+
+    def _saved(self, rows: Split) -> Checkpoint | None:
+        if self.checkpoint_dir is None:
+            raise ValueError("resume=True needs checkpoint_dir, the folder of the checkpoints")
+        found = checkpoint.checkpoints(Path(self.checkpoint_dir))
+        if not found:
+            return None
+        saved = checkpoint.load(found[-1])
+        checkpoint.check_same_run(found[-1], saved.progress.settings, self._run_settings(rows))
+        return saved
+
+    def _refuse_old_checkpoints(self) -> None:
+        if self.checkpoint_dir is not None and checkpoint.checkpoints(Path(self.checkpoint_dir)):
+            raise FileExistsError(
+                f"checkpoint_dir {str(self.checkpoint_dir)!r} holds the checkpoints of a run: "
+                "continue it with fit(..., resume=True), or give another folder"
+            )
+
+    def _save(self, state: State, extra: dict[str, Weights]) -> None:
+        if self.checkpoint_dir is None or not self._accelerator.is_main_process:
+            return
+        weights = {"model": checkpoint.snapshot(self.model)} | extra
+        if state.best is not None:
+            weights["best"] = state.best
+        saved = Checkpoint(state.progress, weights, state.optimizer or {})
+        checkpoint.save(Path(self.checkpoint_dir), saved)
+
+    def _log(self, record: Record) -> None:
+        if self.log_path is not None and self._accelerator.is_main_process:
+            with Path(self.log_path).open("a") as log:
+                log.write(json.dumps(record) + "\n")
+        if self.on_epoch is not None:
+            self.on_epoch(record)
+
+
+def rebalance_head(
+    model: nn.Module,
+    head: str = "fc",
+    *,
+    data: Rows,
+    val_set: Rows | None = None,
+    **settings: Any,
+) -> nn.Module:
+    """Run phases 2 and 3 on a network that is already trained.
+
+    Parameters
+    ----------
+    model : Module
+        The trained network; its head is trained in place, nothing else changes.
+    head : str
+        Dotted name of its last module.
+    data : Dataset
+        The rows it was trained on, without augmentation: (input tensor, int label) pairs.
+    val_set : Dataset or None
+        Rows it was not trained on, to select the best epoch by; None: the last epoch is taken,
+        since a network has nothing to select by on rows that it knows.
+    **settings
+        As for `ThreePhaseTrainer`.
+
+    Returns
+    -------
+    Module
+        `model`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        As `ThreePhaseTrainer` and its `fit` do, before any work.
+
+    Examples
+    --------
+    >>> rebalance_head(network, "classifier.2", data=train_set, head_epochs=10)  # doctest: +SKIP
+    """
+    select: dict[str, Any] = {"select": "last", "val_fraction": 0.0} if val_set is None else {}
+    trainer = ThreePhaseTrainer(model, head, **(select | settings))
+    trainer.expand(data, val_set)
+    trainer.fit_head()
+    return model
+
+
+def _check_test_labels(labels: NDArray[np.int64], classes: list[str]) -> None:
+    unknown = labels[(labels < 0) | (labels >= len(classes))]
+    if len(unknown):
+        raise ValueError(f"test_set has the label {unknown[0]}, which the training set lacks")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
+    if len(missing):
+        raise ValueError(
+            f"test_set has no row of class {classes[missing[0]]!r}, so its recall and its "
+            "generalization gap are undefined: add rows of it"
+        )
