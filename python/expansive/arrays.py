@@ -84,8 +84,17 @@ def _to_numpy(x: Any, name: str) -> tuple[NDArray[Any], str, Wrap]:
         namespace = x.__array_namespace__()
         array, dtype = _real(np.asarray(x), name)
         return array, dtype, lambda result: namespace.asarray(_from_bits(result))
-    array, dtype = _real(np.asarray(x), name)
+    array, dtype = _real(_as_array(x, name), name)
     return array, dtype, _from_bits
+
+
+def _as_array(x: Any, name: str) -> NDArray[Any]:
+    if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
+        return np.from_dlpack(x)
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}; give rows of equal length") from error
 
 
 def _from_bits(result: NDArray[Any]) -> NDArray[Any]:
@@ -101,7 +110,7 @@ def _torch_to_numpy(x: Any, name: str) -> tuple[NDArray[Any], str, Wrap]:
 
     host = x.detach().cpu()
     if host.dtype == torch.bfloat16:
-        array, dtype = host.contiguous().view(torch.uint16).numpy(), "bfloat16"
+        array, dtype = host.contiguous().view(torch.int16).numpy().view(np.uint16), "bfloat16"
     else:
         array, dtype = _real(host.numpy(), name)
     return array, dtype, lambda result: numpy_to_torch(result).to(x.device)
@@ -112,7 +121,7 @@ def numpy_to_torch(result: NDArray[Any]) -> Any:
     import torch
 
     if result.dtype == np.uint16:
-        return torch.from_numpy(result).view(torch.bfloat16)
+        return torch.from_numpy(result.view(np.int16)).view(torch.bfloat16)
     return torch.from_numpy(result)
 
 
@@ -176,18 +185,18 @@ def _encode_small_integers(
     present = np.flatnonzero(np.bincount(shifted.astype(np.int64)))
     table = np.zeros(int(present[-1]) + 1, np.int64)
     table[present] = np.arange(len(present))
-    classes = (present + low).astype(labels.dtype)
+    classes = labels.min() + present.astype(labels.dtype)
     return classes, table[shifted.astype(np.int64)]
 
 
 def label_array(y: Any, name: str) -> NDArray[Any]:
     """Take labels as a one-dimensional NumPy array of sortable values."""
-    labels = y.detach().cpu().numpy() if is_torch(y) else np.asarray(y)
+    labels = y.detach().cpu().numpy() if is_torch(y) else _as_array(y, name)
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional; got shape {labels.shape}")
-    if labels.dtype == object:
+    if labels.dtype.kind in "OT":
         labels = _sortable(labels, name)
     if labels.dtype.kind == "f" and np.isnan(labels).any():
         row = int(np.flatnonzero(np.isnan(labels))[0])
@@ -202,23 +211,25 @@ def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
             f"{name} mixes labels of types {', '.join(kinds)}; convert them to one type, "
             f"for example [str(label) for label in {name}]"
         )
-    return labels.astype(str) if kinds == ["str"] else labels
+    return np.array(labels.tolist())
 
 
-def as_row_indices(queries: Any, n: int, name: str = "queries") -> NDArray[np.int64]:
-    """Check a list of row numbers: integers in [0, n)."""
-    rows = queries.detach().cpu().numpy() if is_torch(queries) else np.asarray(queries)
+def as_row_indices(
+    queries: Any, n: int, name: str = "queries", owner: str = "x"
+) -> NDArray[np.int64]:
+    """Check a list of row numbers of `owner`: integers in [0, n)."""
+    rows = queries.detach().cpu().numpy() if is_torch(queries) else _as_array(queries, name)
     if rows.size == 0:
         return np.zeros(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be a one-dimensional array of row numbers; got dtype {rows.dtype}, "
-            f"shape {rows.shape}; for points that are not rows of x use Index(x, y).search"
+            f"shape {rows.shape}; search other points with Index(x, y).search"
         )
     outside = (rows < 0) | (rows >= n)
     if outside.any():
         value = int(rows[outside][0])
-        raise IndexError(f"{name} holds {value}, which is no row of x (it has rows 0 to {n - 1})")
+        raise IndexError(f"{name} holds {value}, but {owner} has the rows 0 to {n - 1} only")
     return rows.astype(np.int64)
 
 
@@ -248,10 +259,21 @@ def as_output(out: Any, shape: tuple[int, int], dtype: Any, x: Rows) -> Rows:
         raise TypeError(f"out holds {name} but dtype is {dtype_name(dtype)}; drop one of the two")
     if array.shape != shape:
         raise ValueError(f"out has shape {array.shape}; it must be {shape}")
-    owner = out.detach().numpy() if is_torch(out) and name != "bfloat16" else array
-    if not (array.flags.c_contiguous and array.flags.writeable and np.shares_memory(array, owner)):
-        raise ValueError("out must be a writable, contiguous array in host memory")
+    in_place = array.size == 0 or array.ctypes.data == _address(out)
+    if not (in_place and array.flags.c_contiguous and array.flags.writeable):
+        raise ValueError(
+            f"out must be a writable, contiguous NumPy array or torch tensor in host memory, of "
+            f"{', '.join(DTYPES)} in native byte order"
+        )
+    if np.may_share_memory(array, x.data):
+        raise ValueError("out overlaps x, which is read meanwhile; give it memory of its own")
     return Rows(array, name, wrap)
+
+
+def _address(out: Any) -> int | None:
+    if is_torch(out):
+        return int(out.data_ptr())
+    return int(out.ctypes.data) if isinstance(out, np.ndarray) else None
 
 
 def dtype_name(dtype: Any) -> str:

@@ -16,6 +16,8 @@ from expansive.backends.registry import METRICS, RELATIONS, Backend, get_backend
 MINIMUM_BUDGET = 1 << 20
 """The least `memory_budget`, in bytes."""
 
+_NO_DIRECTION = 2.0**-500  # rows up to here have no usable norm; only float64 gets near
+
 
 class Index:
     """A database made ready once for many searches.
@@ -178,9 +180,9 @@ class Index:
                 "search, or use relation='any'"
             )
         own, own_codes = arrays.as_labels(labels, n, "q_labels")
-        if own.dtype.kind in "US" and self.classes.dtype.kind not in "US":
+        if (own.dtype.kind in "US") != (self.classes.dtype.kind in "US"):
             raise TypeError(
-                f"q_labels are strings but y is {self.classes.dtype}; use one type for both"
+                f"q_labels are {own.dtype} but y is {self.classes.dtype}; use one type for both"
             )
         position = np.minimum(np.searchsorted(self.classes, own), len(self.classes) - 1)
         known = self.classes[position] == own
@@ -265,13 +267,20 @@ def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int
     bad, largest = backend.scan(rows, threads)
     arrays.require_finite(rows, bad, largest, name)
     if metric == "cosine":
-        zero = np.flatnonzero(~rows.data.any(axis=1))
-        if len(zero):
+        weak = np.flatnonzero(_largest_in_rows(rows) <= _NO_DIRECTION)
+        if len(weak):
             raise ValueError(
-                f"{name}[{zero[0]}] is all zeros and has no direction; drop such rows or use "
-                "metric='euclidean'"
+                f"{name}[{weak[0]}] is all zeros, or so small that its squares underflow, and has "
+                "no direction; drop or rescale such rows, or use metric='euclidean'"
             )
     return rows
+
+
+def _largest_in_rows(rows: Rows) -> NDArray[Any]:
+    """Give the largest magnitude in each row; for bfloat16 its bits, which are zero with it."""
+    data = rows.data & np.uint16(0x7FFF) if rows.dtype == "bfloat16" else np.abs(rows.data)
+    largest: NDArray[Any] = data.max(axis=1)
+    return largest
 
 
 def _check_features(queries: Rows, x: Rows) -> None:

@@ -50,7 +50,7 @@ def friends(index: Index, rows: Rows64, label: Any, k: int) -> ClassPartners:
     if len(rows) > 1:
         return nearest(index, rows, k, "friend")
     warnings.warn(
-        f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=4
+        f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=5
     )
     return themselves(rows)
 
@@ -71,7 +71,7 @@ def neighborhood(
         warnings.warn(
             f"no row of class {label!r} has an enemy among its {k} nearest rows; the class falls "
             "back to its nearest enemies (raise k, or use enemies='nearest')",
-            stacklevel=4,
+            stacklevel=5,
         )
         return nearest(index, rows, k, "enemy")
     if one_rank_too_close:
@@ -99,6 +99,26 @@ def join(
         low=expansion[0],
         high=expansion[1],
     )
+
+
+def check(tables: Partners, n_classes: int, n_rows: int) -> None:
+    """Raise ValueError unless every entry of tables read from a file points to where it may.
+
+    The kernels follow these numbers without looking, so a wrong one would read foreign memory.
+    """
+    levels = (
+        ("sample_start", tables.sample_start, n_classes, None),
+        ("base_start", tables.base_start, n_classes, len(tables.bases)),
+        ("partner_start", tables.partner_start, len(tables.bases), len(tables.partners)),
+    )
+    for name, starts, n_groups, end in levels:
+        fits = starts.shape == (n_groups + 1,) and starts.dtype == np.int64 and starts[0] == 0
+        if not (fits and (np.diff(starts) > 0).all() and end in (None, starts[-1])):
+            raise ValueError(f"{name} is not a list of growing starts")
+    for name, rows in (("bases", tables.bases), ("partners", tables.partners)):
+        fits = rows.ndim == 1 and rows.dtype == np.int64
+        if not (fits and ((rows >= 0) & (rows < n_rows)).all()):
+            raise ValueError(f"{name} holds numbers that are no rows")
 
 
 def _starts(sizes: Any) -> Rows64:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
+import zlib
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
@@ -16,11 +17,12 @@ from expansive.backends.registry import Partners, get_backend
 from expansive.files import atomic_write
 from expansive.fingerprints import FingerprintCheck
 from expansive.neighbors import Index, thread_count
-from expansive.partners import ClassPartners
+from expansive.partners import ClassPartners, check
 
 ENEMIES = ("nearest", "neighborhood")
 
 _FORMAT = 1
+_LARGEST_WEIGHT = 1e30  # far from float32's overflow
 
 
 class Recipe(NamedTuple):
@@ -199,7 +201,7 @@ class SynthesisPlan:
 
     def labels_of(self, rows: Any) -> NDArray[Any]:
         """Labels of the given synthetic rows, any row numbers in any order."""
-        rows = arrays.as_row_indices(rows, self.n_samples, "rows")
+        rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
         group = np.searchsorted(self._partners.sample_start, rows, side="right") - 1
         picked: NDArray[Any] = self.classes[group]
         return picked
@@ -236,7 +238,7 @@ class SynthesisPlan:
 
     def generate_rows(self, x: Any, rows: Any, out: Any = None, dtype: Any = None) -> Any:
         """Make the given synthetic rows, any row numbers in any order; see `generate`."""
-        rows = arrays.as_row_indices(rows, self.n_samples, "rows")
+        rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
         data = arrays.as_rows(x)
         self._check(x, data, self._backend, self._threads)
         target = arrays.as_output(out, (len(rows), self._shape[1]), dtype, data)
@@ -257,6 +259,12 @@ class SynthesisPlan:
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the plan to an .npz file (no pickle), whole or not at all."""
         p = self._partners
+        if self.classes.dtype.hasobject:
+            kind = type(self.classes[0]).__name__
+            raise TypeError(
+                f"labels of type {kind} cannot be saved without pickle; make the plan from labels "
+                "that are numbers or strings"
+            )
         settings = {
             "format": _FORMAT,
             "seed": p.seed,
@@ -301,28 +309,34 @@ class SynthesisPlan:
                 raise ValueError(f"format {settings['format']}, this version reads {_FORMAT}")
             tables = Partners(
                 **{name: stored[name] for name in _TABLES},
-                seed=settings["seed"],
+                seed=_as_seed(settings["seed"]),
                 low=settings["low"],
                 high=settings["high"],
             )
-        except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            n_rows, n_features = settings["shape"]
+            check(tables, len(stored["classes"]), n_rows)
+            dtype = arrays.as_choice(settings["dtype"], arrays.DTYPES, "dtype")
+            fingerprint = settings["fingerprint"]
+        except _DAMAGE as error:
             raise ValueError(
                 f"{os.fspath(path)!r} is no readable synthesis plan ({error}); make it again with "
                 "SynthesisPlan.eos(...).save(path)"
             ) from error
-        shape = (settings["shape"][0], settings["shape"][1])
-        return cls(
-            tables,
-            stored["classes"],
-            shape,
-            settings["dtype"],
-            settings["fingerprint"],
-            backend,
-            threads,
-        )
+        shape = (n_rows, n_features)
+        return cls(tables, stored["classes"], shape, dtype, fingerprint, backend, threads)
 
 
 _TABLES = ("sample_start", "base_start", "bases", "partner_start", "partners")
+_DAMAGE = (
+    AttributeError,
+    EOFError,
+    IndexError,
+    KeyError,
+    TypeError,
+    ValueError,
+    zipfile.BadZipFile,
+    zlib.error,
+)
 
 
 class _Draft:
@@ -359,7 +373,9 @@ class _Draft:
 
     def plan(self, find: Callable[[Any, NDArray[np.int64]], ClassPartners]) -> SynthesisPlan:
         """Find each class's partners (from its label and rows) and join them into a plan."""
-        tables = [find(label, rows) for label, rows in self._rows.items()]
+        tables = []
+        for label, rows in self._rows.items():  # no comprehension: warnings count stack frames
+            tables.append(find(label, rows))
         joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
         shape = (self._x.data.shape[0], self._x.data.shape[1])
         return SynthesisPlan(
@@ -389,10 +405,10 @@ def _as_expansion(expansion: Any) -> tuple[float, float]:
         low, high = (float(end) for end in expansion)
     except (TypeError, ValueError):
         low, high = np.nan, np.nan
-    if not (np.isfinite(low) and np.isfinite(high) and low <= high):
+    if not -_LARGEST_WEIGHT <= low <= high <= _LARGEST_WEIGHT:
         raise ValueError(
-            f"expansion must be two finite numbers (low, high) with low <= high, such as "
-            f"(0.0, 1.0); got {expansion!r}"
+            f"expansion must be two numbers (low, high) with low <= high, such as (0.0, 1.0), "
+            f"within {_LARGEST_WEIGHT:g} of zero; got {expansion!r}"
         )
     return low, high
 

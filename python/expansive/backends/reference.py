@@ -186,7 +186,8 @@ class Index:
             for row, values in enumerate(squares, start):
                 candidates = self._candidates(codes, own_rows, row, relation)
                 order = candidates[np.lexsort((candidates, values[candidates]))][:k]
-                distance[row, : len(order)] = finish(values[order], self.metric)
+                with np.errstate(over="ignore"):  # beyond the output's range: infinity
+                    distance[row, : len(order)] = finish(values[order], self.metric)
                 index[row, : len(order)] = order
         return distance, index
 
@@ -298,7 +299,8 @@ def synthesize(
     values = to_float64(x).astype(x.compute_dtype)
     start, end = values[base], values[partner]
     weights = np.broadcast_to(weight[:, None], start.shape)
-    store(_fused(weights, end - start, start), out)
+    with np.errstate(over="ignore", invalid="ignore"):  # beyond the range: infinity or NaN
+        store(_fused(weights, end - start, start), out)
 
 
 def store(values: NDArray[Any], out: Rows) -> None:
