@@ -133,7 +133,7 @@ def test_parquet_names_a_column_that_is_not_numeric(tmp_path):
     import pandas as pd
 
     pd.DataFrame({"a": [1], "town": ["x"], "y": [0]}).to_parquet(tmp_path / "t.parquet")
-    with pytest.raises(ValueError, match="column 'town' holds .*string, not numbers"):
+    with pytest.raises(ValueError, match=r"column 'town' holds .*string, not numbers"):
         files.load_arrays(tmp_path / "t.parquet")
 
 
@@ -164,13 +164,13 @@ def test_a_broken_file_is_named(target):
 def test_bad_paths():
     with pytest.raises(ValueError, match=r"suffix '.csv'; known are .npz, .npy"):
         files.load_arrays("a.csv")
-    with pytest.raises(FileNotFoundError, match="no file 'absent.npz'"):
+    with pytest.raises(FileNotFoundError, match=r"no file 'absent.npz'"):
         files.load_arrays("absent.npz")
-    with pytest.raises(ValueError, match="needs a second .npy"):
+    with pytest.raises(ValueError, match=r"needs a second .npy"):
         files.load_arrays("a.npy")
     with pytest.raises(ValueError, match="hold both and take none"):
         files.load_arrays("a.npz", labels="b.npy")
-    with pytest.raises(ValueError, match="another .npy"):
+    with pytest.raises(ValueError, match=r"another .npy"):
         files.load_arrays("a.npy", labels="a.npy")
 
 

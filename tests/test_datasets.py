@@ -1,0 +1,374 @@
+import gzip
+import importlib
+import pickle
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from expansive import datasets
+from expansive.files import save_arrays
+
+pytestmark = pytest.mark.train
+
+
+# ---- named sets -------------------------------------------------------------------------------
+
+
+def test_digits_are_split_the_same_way_every_time():
+    train, test = datasets.load("digits"), datasets.load("digits", "test")
+    assert train.x.shape == (1438, 8, 8, 1)
+    assert test.x.shape == (359, 8, 8, 1)
+    assert train.x.dtype == np.uint8
+    assert train.classes == [str(c) for c in range(10)]
+    np.testing.assert_array_equal(train.x, datasets.load("digits").x)
+    shares = np.bincount(test.y) / np.bincount(datasets.load("digits", "all").y)
+    np.testing.assert_allclose(shares, 0.2, atol=0.005)
+    together = np.concatenate([train.x, test.x]).reshape(1797, -1)
+    every = datasets.load("digits", "all").x.reshape(1797, -1)
+    assert sorted(map(bytes, together)) == sorted(map(bytes, every))
+
+
+def write_idx(path, array):
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(n.to_bytes(4, "big") for n in array.shape)
+    path.write_bytes(gzip.compress(header + array.tobytes()))
+
+
+@pytest.fixture
+def fashion(tmp_path):
+    rng = np.random.default_rng(0)
+    for prefix, n in (("train", 20), ("t10k", 10)):
+        images = rng.integers(0, 256, (n, 28, 28), dtype=np.uint8)
+        write_idx(tmp_path / f"{prefix}-images-idx3-ubyte.gz", images)
+        write_idx(tmp_path / f"{prefix}-labels-idx1-ubyte.gz", np.arange(n, dtype=np.uint8) % 10)
+    return tmp_path
+
+
+def test_fashion_mnist_from_a_folder(fashion):
+    train = datasets.load("fashion-mnist", root=fashion)
+    assert train.x.shape == (20, 28, 28, 1)
+    assert train.y.tolist() == list(range(10)) * 2
+    assert train.classes[9] == "Ankle boot"
+    assert len(datasets.load("fashion-mnist", "test", root=fashion).y) == 10
+    assert len(datasets.load("fashion-mnist", "all", root=fashion).y) == 30
+
+
+def test_fashion_mnist_from_the_environment(fashion, monkeypatch):
+    monkeypatch.setenv("EXPANSIVE_DATA", str(fashion))
+    assert len(datasets.load("fashion-mnist", "test").y) == 10
+
+
+def test_fashion_mnist_absent_says_where_to_get_it(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"dataset-fashion-mnist.*EXPANSIVE_DATA"):
+        datasets.load("fashion-mnist", root=tmp_path)
+
+
+def test_a_broken_idx_file_is_named(fashion):
+    path = fashion / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[:-200])
+    with pytest.raises(ValueError, match=r"train-images.* is broken"):
+        datasets.load("fashion-mnist", root=fashion)
+    path.write_bytes(gzip.compress(b"\0\0\x08\x03" + b"\0\0\0\x05" * 3 + b"short"))
+    with pytest.raises(ValueError, match="is no IDX file of 3 axes"):
+        datasets.load("fashion-mnist", root=fashion)
+
+
+# ---- files and folders ------------------------------------------------------------------------
+
+
+def test_array_files_keep_label_names_and_are_split(tmp_path):
+    x = np.arange(40.0).reshape(20, 2)
+    names = np.array(["cat", "dog"] * 10)
+    save_arrays(tmp_path / "a.npz", x, names)
+    every = datasets.load(tmp_path / "a.npz", "all")
+    np.testing.assert_array_equal(every.x, x)
+    assert every.classes == ["cat", "dog"]
+    assert every.y[:3].tolist() == [0, 1, 0]
+    test = datasets.load(tmp_path / "a.npz", "test")
+    assert np.bincount(test.y).tolist() == [2, 2]
+
+
+def test_a_class_of_one_row_cannot_be_split(tmp_path):
+    save_arrays(tmp_path / "a.npz", np.zeros((3, 2)), np.array([0, 0, 1]))
+    with pytest.raises(ValueError, match="class '1' has 1 row, which cannot be split"):
+        datasets.load(tmp_path / "a.npz")
+
+
+def save_image(path, value, size=(6, 5), mode="RGB"):
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new(mode, size, value).save(path)
+
+
+def test_image_folder(tmp_path):
+    for i in range(5):
+        save_image(tmp_path / "red" / f"{i}.png", (200, i, 0))
+        save_image(tmp_path / "grey" / f"{i}.png", 7, mode="L")
+    data = datasets.load(tmp_path, "all")
+    assert data.x.shape == (10, 5, 6, 3)
+    assert data.classes == ["grey", "red"]
+    assert data.x[0, 0, 0].tolist() == [7, 7, 7]
+    assert data.x[-1, 0, 0].tolist() == [200, 4, 0]
+    assert np.bincount(datasets.load(tmp_path, "test").y).tolist() == [1, 1]
+    assert datasets.load(tmp_path, "all", image_size=3).x.shape == (10, 3, 3, 3)
+
+
+def test_image_folder_with_its_own_split(tmp_path):
+    save_image(tmp_path / "train" / "a" / "0.png", 1, mode="L")
+    save_image(tmp_path / "test" / "a" / "0.png", 2, mode="L")
+    assert datasets.load(tmp_path, "train").x.max() == 1
+    assert datasets.load(tmp_path, "test").x.max() == 2
+    assert datasets.load(tmp_path, "all").x.shape == (2, 5, 6, 1)
+
+
+def test_bad_image_folders_are_named(tmp_path):
+    with pytest.raises(ValueError, match="holds no images; it needs one folder per class"):
+        datasets.load(tmp_path)
+    save_image(tmp_path / "a" / "0.png", (1, 2, 3))
+    save_image(tmp_path / "a" / "1.png", (1, 2, 3), size=(9, 9))
+    with pytest.raises(ValueError, match=r"2 different sizes.*give image_size"):
+        datasets.load(tmp_path)
+    (tmp_path / "a" / "1.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"1\.png' is no readable image"):
+        datasets.load(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["mnist-fashion", "absent/", "./nowhere", "a/b/c", "photos.csv"])
+def test_unknown_names_list_the_choices(name):
+    with pytest.raises(ValueError, match=r"no data set or path .*'digits', 'fashion-mnist'"):
+        datasets.load(name)
+
+
+def test_unknown_split_lists_the_choices():
+    with pytest.raises(ValueError, match="split='val' is unknown; choose one of train, test, all"):
+        datasets.load("digits", "val")
+
+
+# ---- the Hub (its library stands in for the network) ------------------------------------------
+
+
+@pytest.fixture
+def hub(monkeypatch):
+    library = importlib.import_module("datasets")
+    answers = {}
+
+    def load_dataset(name, split):
+        answer = answers["answer"]
+        if isinstance(answer, Exception):
+            raise answer
+        answers["asked"] = (name, split)
+        return answer
+
+    monkeypatch.setattr(library, "load_dataset", load_dataset)
+    return answers
+
+
+def hub_table(images, labels, names=("cat", "dog")):
+    library = importlib.import_module("datasets")
+    columns = {"picture": library.Image(), "kind": library.ClassLabel(names=list(names))}
+    return library.Dataset.from_dict(
+        {"picture": images, "kind": labels}, features=library.Features(columns)
+    )
+
+
+def test_hub_columns_are_found_by_type(hub):
+    from PIL import Image
+
+    hub["answer"] = hub_table([Image.new("RGB", (4, 3), (9, 8, v)) for v in range(3)], [1, 0, 1])
+    data = datasets.load("someone/pets", "all")
+    assert hub["asked"] == ("someone/pets", "train+test")
+    assert data.x.shape == (3, 3, 4, 3)
+    assert data.x[2, 0, 0].tolist() == [9, 8, 2]
+    assert data.y.tolist() == [1, 0, 1]
+    assert data.classes == ["cat", "dog"]
+    with pytest.raises(ValueError, match=r"no column 'breed'.* among picture, kind"):
+        datasets.load("someone/pets", y_key="breed")
+
+
+def test_hub_out_of_reach_is_told_from_a_name_it_does_not_have(hub):
+    library = importlib.import_module("datasets")
+    hub["answer"] = ConnectionError("no route")
+    with pytest.raises(ConnectionError, match=r"cannot be reached for 'someone/pets'.*go online"):
+        datasets.load("someone/pets")
+    hub["answer"] = library.exceptions.DatasetNotFoundError("nothing there")
+    with pytest.raises(ValueError, match="no public data set 'someone/pets'"):
+        datasets.load("someone/pets")
+
+
+# ---- imbalance --------------------------------------------------------------------------------
+
+Y = np.repeat(np.arange(10), 500)[np.random.default_rng(1).permutation(5000)]
+
+
+def test_long_tail_has_the_published_class_sizes():
+    # LDAM-DRW's CIFAR-10 long tail 100:1 (Cao et al. 2019): img_num_list of its cifar code.
+    y = np.repeat(np.arange(10), 5000)
+    sizes = np.bincount(y[datasets.long_tail(y, imbalance=100)])
+    assert sizes.tolist() == [5000, 2997, 1796, 1077, 645, 387, 232, 139, 83, 50]
+
+
+def test_long_tail_default_size_is_what_every_class_can_give():
+    y = np.repeat([0, 1, 2], [90, 100, 5])
+    assert np.bincount(y[datasets.long_tail(y, imbalance=10)]).tolist() == [50, 15, 5]
+
+
+def test_step_sizes():
+    sizes = np.bincount(Y[datasets.step(Y, imbalance=10, minority=0.3)])
+    assert sizes.tolist() == [500] * 7 + [50] * 3
+
+
+@pytest.mark.parametrize("choose", [datasets.long_tail, datasets.step])
+def test_indices_are_sorted_unique_and_seeded(choose):
+    rows = choose(Y, imbalance=20, n_max=200, seed=3)
+    assert rows.dtype == np.int64
+    assert (np.diff(rows) > 0).all()
+    np.testing.assert_array_equal(rows, choose(Y, imbalance=20, n_max=200, seed=3))
+    assert not np.array_equal(rows, choose(Y, imbalance=20, n_max=200, seed=4))
+
+
+@pytest.mark.parametrize("imbalance", [0.01, 0, -5, np.nan, np.inf])
+def test_imbalance_below_one_is_refused(imbalance):
+    for choose in (datasets.long_tail, datasets.step):
+        with pytest.raises(ValueError, match="so 100 for 100:1"):
+            choose(Y, imbalance=imbalance)
+
+
+def test_sizes_that_a_class_cannot_give_are_refused():
+    with pytest.raises(ValueError, match="asks for 501 of the 500 rows of class 0; choose a small"):
+        datasets.long_tail(Y, n_max=501)
+    with pytest.raises(ValueError, match="asks for 0 of the 500 rows of class 8; choose a larger"):
+        datasets.long_tail(Y, n_max=50)
+    with pytest.raises(ValueError, match=r"minority=0.01 makes 0 of 10"):
+        datasets.step(Y, minority=0.01)
+    with pytest.raises(ValueError, match="at least two classes"):
+        datasets.long_tail(np.zeros(5))
+
+
+def test_string_labels_can_be_made_imbalanced():
+    y = np.array(["b", "a"] * 50)
+    chosen = y[datasets.long_tail(y, imbalance=10)]
+    assert (chosen == "a").sum() == 50
+    assert (chosen == "b").sum() == 5
+
+
+def test_indices_are_saved_with_their_settings_and_labels(tmp_path):
+    rows = datasets.long_tail(Y, imbalance=50)
+    datasets.save_indices(tmp_path / "tail.npz", rows, Y, imbalance=50, seed=0)
+    loaded, settings = datasets.load_indices(tmp_path / "tail.npz", Y)
+    np.testing.assert_array_equal(loaded, rows)
+    assert settings == {"imbalance": 50, "seed": 0}
+    with pytest.raises(ValueError, match="made for other labels"):
+        datasets.load_indices(tmp_path / "tail.npz", Y[::-1])
+    (tmp_path / "tail.npz").write_bytes(b"broken")
+    with pytest.raises(ValueError, match="holds no subset"):
+        datasets.load_indices(tmp_path / "tail.npz", Y)
+
+
+# ---- sets to train on -------------------------------------------------------------------------
+
+
+def colour_data(n=64, size=8):
+    rng = np.random.default_rng(0)
+    x = rng.integers(0, 256, (n, size, size, 3)).astype(np.uint8)
+    x[..., 1] //= 4
+    x[..., 2] = 5
+    return datasets.ArrayData(x, np.arange(n) % 4, list("abcd"))
+
+
+def batch_of(rows, indices):
+    import torch
+
+    return torch.stack([image for image, _ in rows.__getitems__(indices)])
+
+
+def test_rows_are_normalised_by_channel():
+    import torch
+
+    rows = datasets.to_torch(colour_data())
+    batch = batch_of(rows, list(range(64)))
+    assert batch.shape == (64, 3, 8, 8)
+    assert batch.dtype == torch.float32
+    torch.testing.assert_close(batch.mean((0, 2, 3)), torch.zeros(3), atol=1e-5, rtol=0)
+    spread = batch.std((0, 2, 3), correction=0)
+    torch.testing.assert_close(spread, torch.tensor([1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
+    assert rows[5][1] == 1
+    assert rows.classes == ["a", "b", "c", "d"]
+    torch.testing.assert_close(rows[5][0], batch[5])
+
+
+def test_other_rows_are_normalised_like_the_training_rows():
+    train = datasets.to_torch(colour_data())
+    other = colour_data()
+    brighter = datasets.ArrayData(other.x[:3] // 2, other.y[:3], other.classes)
+    test = datasets.to_torch(brighter, like=train)
+    expected = (brighter.x[0, 2, 3, 0] - train.mean[0]) / train.deviation[0]
+    assert test[0][0][0, 2, 3].item() == pytest.approx(expected, rel=1e-5)
+    with pytest.raises(ValueError, match="normalised over 3 channels, the data has 1"):
+        datasets.to_torch(datasets.load("digits"), like=train)
+
+
+def test_feature_vectors():
+    data = datasets.ArrayData(np.array([[0.0, 10.0], [2.0, 30.0]]), np.array([0, 1]), ["a", "b"])
+    rows = datasets.to_torch(data)
+    assert rows[0][0].tolist() == [-1.0, -1.0]
+    assert rows[1] == (pytest.approx([1.0, 1.0]), 1)
+    with pytest.raises(ValueError, match="augment=True needs images"):
+        datasets.to_torch(data, augment=True)
+
+
+def test_augmentation_is_a_crop_of_the_padded_or_mirrored_image():
+    import torch
+
+    data = colour_data(n=3)
+    plain = batch_of(datasets.to_torch(data), [0, 1, 2])
+    torch.manual_seed(0)
+    drawn = batch_of(datasets.to_torch(data, augment=True, padding=2), [0, 1, 2] * 60)
+    seen = set()
+    for row, image in enumerate(drawn):
+        source = torch.nn.functional.pad(plain[row % 3], (2, 2, 2, 2))
+        found = [
+            (top, left, mirrored)
+            for top in range(5)
+            for left in range(5)
+            for mirrored in (False, True)
+            if torch.equal(
+                (lambda crop: crop.flip(2) if mirrored else crop)(
+                    source[:, top : top + 8, left : left + 8]
+                ),
+                image,
+            )
+        ]
+        assert len(found) == 1
+        seen.add(found[0])
+    assert len(seen) > 40
+
+
+def test_augmentation_follows_the_seed_of_torch():
+    import torch
+
+    rows = datasets.to_torch(colour_data(), augment=True)
+    torch.manual_seed(1)
+    first = batch_of(rows, [0, 1, 2])
+    second = batch_of(rows, [0, 1, 2])
+    torch.manual_seed(1)
+    assert torch.equal(batch_of(rows, [0, 1, 2]), first)
+    assert not torch.equal(first, second)
+
+
+def test_a_loader_takes_the_set_and_workers_can_be_sent_it():
+    from torch.utils.data import DataLoader
+
+    rows = pickle.loads(pickle.dumps(datasets.to_torch(colour_data())))
+    images, labels = next(iter(DataLoader(rows, batch_size=16)))
+    assert images.shape == (16, 3, 8, 8)
+    assert labels.tolist() == [0, 1, 2, 3] * 4
+
+
+def test_importing_datasets_needs_numpy_alone():
+    code = (
+        "import sys, expansive.datasets;"
+        "print(sorted({'torch', 'sklearn', 'datasets', 'PIL'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
