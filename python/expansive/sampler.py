@@ -1,0 +1,389 @@
+"""Samplers for imbalanced-learn, and exact neighbours for the samplers it already has."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from imblearn.over_sampling.base import BaseOverSampler
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix, issparse  # type: ignore[import-untyped]
+from sklearn.base import BaseEstimator, _fit_context
+from sklearn.utils import check_random_state
+from sklearn.utils._param_validation import Interval, StrOptions
+from sklearn.utils.validation import check_is_fitted
+from sklearn_compat.utils.validation import validate_data  # type: ignore[import-untyped]
+
+from expansive.backends.registry import METRICS
+from expansive.neighbors import Index, default_threads
+from expansive.synthesis import ENEMIES, SynthesisPlan
+
+_SPARSE = ("csr", "csc")
+
+
+class EOS(BaseOverSampler):  # type: ignore[misc]
+    """Expansive Over-Sampling: new rows between a class and its nearest enemies.
+
+    Parameters
+    ----------
+    sampling_strategy : str, float, dict or callable, default="auto"
+        Which classes get rows, and how many, as in every over-sampler of imbalanced-learn; "auto"
+        raises every class to the size of the largest.
+    k_neighbors : int, default=10
+        Nearest enemies each row may be combined with (rows searched, for "neighborhood"). More than
+        there are is no error.
+    enemies : {"nearest", "neighborhood"}, default="nearest"
+        "nearest": the k nearest rows of another class. "neighborhood", the algorithm of the paper:
+        those among the k nearest rows of any class; rows without one are not used.
+    expansion : (float, float), default=(0.0, 1.0)
+        Range of the weight of the enemy: 0 is the row itself, 1 the enemy.
+    random_state : int, RandomState or None, default=None
+        An int is the plan's seed; otherwise a seed is drawn.
+    n_jobs : int or None, default=None
+        CPU threads. None and -1 take all cores this process may use (results do not depend on it),
+        -2 all but one, and so on.
+    backend : str or None, default=None
+        One of `expansive info`'s backends; None takes the fastest one here.
+
+    Attributes
+    ----------
+    plan_ : SynthesisPlan
+        What was made; ``plan_.recipe()`` gives base, enemy and weight of each new row, as row
+        numbers in the X given to `fit_resample`.
+    sampling_strategy_ : dict
+        How many rows each class got.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, when X had names.
+
+    See Also
+    --------
+    SynthesisPlan : The same without imbalanced-learn, for rows that are streamed.
+
+    Notes
+    -----
+    The result is X followed by the new rows, class after class. Deterministic for a given
+    `random_state`, on every backend and number of threads.
+
+    Lists, pandas and polars come back as what they were, with names and dtypes. Integers are
+    computed in float64 and truncated on return, as SMOTE does. Sparse X is made dense for the
+    search and the result is sparse again: new rows have the non-zeros of both parents.
+
+    Source: Dablain, Bellinger, Krawczyk and Chawla, "Efficient Augmentation for Imbalanced Deep
+    Learning", arXiv 2207.06080, section 3.
+
+    Examples
+    --------
+    >>> from collections import Counter
+    >>> from sklearn.datasets import make_classification
+    >>> from expansive import EOS
+    >>> X, y = make_classification(n_samples=200, weights=[0.9], random_state=0)
+    >>> X_res, y_res = EOS(random_state=0).fit_resample(X, y)
+    >>> sorted(Counter(y_res.tolist()).values())
+    [179, 179]
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseOverSampler._parameter_constraints,
+        "k_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "enemies": [StrOptions(set(ENEMIES))],
+        "expansion": ["array-like"],
+        "n_jobs": [Integral, None],
+        "backend": [str, None],
+    }
+
+    def __init__(
+        self,
+        sampling_strategy: Any = "auto",
+        *,
+        k_neighbors: int = 10,
+        enemies: str = "nearest",
+        expansion: tuple[float, float] = (0.0, 1.0),
+        random_state: Any = None,
+        n_jobs: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        super().__init__(sampling_strategy=sampling_strategy)
+        self.k_neighbors = k_neighbors
+        self.enemies = enemies
+        self.expansion = expansion
+        self.random_state = random_state
+        self.n_jobs = n_jobs
+        self.backend = backend
+
+    def fit_resample(self, X: Any, y: Any, **params: Any) -> tuple[Any, Any]:
+        """Add the new rows to a data set.
+
+        Parameters
+        ----------
+        X : array-like, data frame (pandas, polars) or sparse matrix, shape [n, d]
+            Finite numbers.
+        y : array-like, shape [n]
+            Labels: integers, strings, booleans, categoricals; or one-vs-rest indicators [n, c].
+        **params
+            None are taken.
+
+        Returns
+        -------
+        X_resampled, y_resampled
+            X and y followed by the new rows, of the types given.
+
+        Raises
+        ------
+        ValueError
+            For one class only, NaN or infinity, or a bad parameter; before any work.
+        """
+        rows, labels = (_from_polars(data) for data in (X, y))
+        result = super().fit_resample(rows, labels, **params)
+        if rows is not X:
+            self.feature_names_in_ = np.asarray(X.columns, dtype=object)
+        return _like_polars(result[0], X), _like_polars(result[1], y)
+
+    def _fit_resample(self, X: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
+        n = X.shape[0]
+        wanted = {
+            label: extra + np.count_nonzero(y == label)
+            for label, extra in self.sampling_strategy_.items()
+        }
+        # The result is made first and X copied into it: its first rows are then the plan's data,
+        # dense, contiguous and of a dtype the kernels read, and the new rows are written in place.
+        n_res = n + sum(self.sampling_strategy_.values())
+        X_res = np.empty((n_res, X.shape[1]), _kernel_dtype(X.dtype))
+        y_res = np.empty(n_res, y.dtype)
+        data = X_res[:n]
+        data[...] = X.toarray() if issparse(X) else X
+        y_res[:n] = y
+        self.plan_ = SynthesisPlan.eos(
+            data,
+            y,
+            wanted,
+            self.k_neighbors,
+            self.enemies,
+            self.expansion,
+            _seed(self.random_state),
+            backend=self.backend,
+            threads=_threads(self.n_jobs),
+        )
+        self.plan_.generate(data, out=X_res[n:])
+        y_res[n:] = self.plan_.labels()
+        X_res = X_res.astype(X.dtype, copy=False)
+        return (type(X)(X_res) if issparse(X) else X_res), y_res
+
+
+class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
+    """Nearest neighbours with scikit-learn's interface and this package's search.
+
+    It goes where imbalanced-learn takes a neighbours object. Such an object must find one neighbour
+    more than the integer it replaces, because the row itself is found too:
+    ``SMOTE(k_neighbors=ExactNeighbors(6))`` is ``SMOTE(k_neighbors=5)``.
+
+    Parameters
+    ----------
+    n_neighbors : int, default=5
+        Neighbours for each query.
+    metric : {"euclidean", "sqeuclidean", "cosine"}, default="euclidean"
+        As in `Index`.
+    n_jobs : int or None, default=None
+        CPU threads; as in `EOS`.
+    backend : str or None, default=None
+        One of `expansive info`'s backends; None takes the fastest one here.
+
+    Attributes
+    ----------
+    n_samples_fit_ : int
+        Number of rows.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of str
+        Names of the features, when X had names.
+
+    Notes
+    -----
+    Results are exact for float64 sums and the same everywhere. Equally distant rows come in order
+    of their row numbers; scikit-learn leaves their order to the algorithm.
+
+    Where it works in imbalanced-learn: SMOTE, BorderlineSMOTE, SVMSMOTE, KMeansSMOTE and ADASYN;
+    EditedNearestNeighbours and RepeatedEditedNearestNeighbours; NearMiss; and SMOTEENN through its
+    `enn`. Where it cannot, because the sampler searches with an object of its own: AllKNN (reads
+    `n_neighbors` alone), CondensedNearestNeighbour, OneSidedSelection and
+    NeighbourhoodCleaningRule (need a classifier), SMOTEN (needs a precomputed metric), and
+    TomekLinks, whose links are found in two lines::
+
+        nearest = ExactNeighbors(1).fit(X).kneighbors(return_distance=False)[:, 0]
+        is_link = TomekLinks.is_tomek(y, nearest, [majority_label])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "n_neighbors": [Interval(Integral, 1, None, closed="left")],
+        "metric": [StrOptions(set(METRICS))],
+        "n_jobs": [Integral, None],
+        "backend": [str, None],
+    }
+
+    def __init__(
+        self,
+        n_neighbors: int = 5,
+        *,
+        metric: str = "euclidean",
+        n_jobs: int | None = None,
+        backend: str | None = None,
+    ) -> None:
+        self.n_neighbors = n_neighbors
+        self.metric = metric
+        self.n_jobs = n_jobs
+        self.backend = backend
+
+    @_fit_context(prefer_skip_nested_validation=True)  # type: ignore[untyped-decorator]
+    def fit(self, X: Any, y: Any = None) -> ExactNeighbors:
+        """Keep the rows to search.
+
+        Parameters
+        ----------
+        X : array-like, data frame or sparse matrix, shape [n, d]
+            Finite numbers. Sparse rows are made dense.
+        y : object
+            Not used.
+
+        Returns
+        -------
+        ExactNeighbors
+            The object itself.
+        """
+        self._rows = _dense(validate_data(self, X=X, accept_sparse=_SPARSE))
+        self.n_samples_fit_ = len(self._rows)
+        self._index = self._make_index()
+        return self
+
+    def kneighbors(
+        self, X: Any = None, n_neighbors: int | None = None, return_distance: bool = True
+    ) -> Any:
+        """Find the nearest rows.
+
+        Parameters
+        ----------
+        X : array-like, shape [n_queries, d], optional
+            Query points, which find themselves at distance zero if they are among the rows; None
+            means every row, and then no row finds itself.
+        n_neighbors : int, optional
+            Neighbours for each query; None takes the object's.
+        return_distance : bool, default=True
+            Whether to return distances too.
+
+        Returns
+        -------
+        dist : ndarray, shape [n_queries, n_neighbors]
+            Ascending; float32 for float32 rows and queries, else float64. Only if asked for.
+        idx : ndarray of int64, shape [n_queries, n_neighbors]
+            Row numbers.
+
+        Raises
+        ------
+        ValueError
+            When more neighbours are asked for than there are.
+        """
+        check_is_fitted(self)
+        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        available = self.n_samples_fit_ - (X is None)
+        if k > available:
+            raise ValueError(
+                f"Expected n_neighbors <= {available}, the rows that can be found (n_samples_fit "
+                f"is {self.n_samples_fit_}), but n_neighbors = {k}; ask for fewer"
+            )
+        if X is None:
+            dist, idx = self._index.search_rows(k=k, relation="any")
+        else:
+            queries = _dense(validate_data(self, X=X, accept_sparse=_SPARSE, reset=False))
+            dist, idx = self._index.search(queries, k=k, relation="any")
+        return (dist, idx) if return_distance else idx
+
+    def kneighbors_graph(
+        self, X: Any = None, n_neighbors: int | None = None, mode: str = "connectivity"
+    ) -> csr_matrix:
+        """Give the neighbours as a sparse graph.
+
+        Parameters
+        ----------
+        X, n_neighbors
+            As in `kneighbors`.
+        mode : {"connectivity", "distance"}, default="connectivity"
+            Whether an edge weighs one or its distance.
+
+        Returns
+        -------
+        csr_matrix, shape [n_queries, n_samples_fit_]
+            Row i holds the edges of query i.
+        """
+        if mode not in ("connectivity", "distance"):
+            raise ValueError(f"mode must be 'connectivity' or 'distance'; got {mode!r}")
+        dist, idx = self.kneighbors(X, n_neighbors)
+        weights = dist if mode == "distance" else np.ones(dist.shape)
+        starts = np.arange(0, idx.size + 1, idx.shape[1])
+        return csr_matrix(
+            (weights.ravel(), idx.ravel(), starts), shape=(len(idx), self.n_samples_fit_)
+        )
+
+    def _make_index(self) -> Index:
+        return Index(
+            self._rows, metric=self.metric, backend=self.backend, threads=_threads(self.n_jobs)
+        )
+
+    def __getstate__(self) -> dict[str, Any]:
+        # The index belongs to the backend and this machine; it is made again from the rows.
+        return {name: value for name, value in super().__getstate__().items() if name != "_index"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if hasattr(self, "_rows"):
+            self._index = self._make_index()
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _dense(X: Any) -> NDArray[Any]:
+    dense: NDArray[Any] = X.toarray() if issparse(X) else X
+    return dense
+
+
+def _kernel_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    """Give the dtype itself if kernels read it, else float64."""
+    return dtype if dtype in (np.float16, np.float32, np.float64) else np.dtype(np.float64)
+
+
+def _seed(random_state: Any) -> int:
+    if isinstance(random_state, Integral):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(2**63 - 1, dtype=np.int64))
+
+
+def _threads(n_jobs: int | None) -> int | None:
+    if n_jobs == 0:
+        raise ValueError("n_jobs=0 has no meaning; give a number of threads, -1 or None for all")
+    if n_jobs is None or n_jobs > 0:
+        return n_jobs
+    return max(1, default_threads() + 1 + n_jobs)
+
+
+def _is_polars(data: Any) -> bool:
+    return type(data).__module__.partition(".")[0] == "polars"
+
+
+def _from_polars(data: Any) -> Any:
+    """Take a polars frame or series as an array; imbalanced-learn would take it for pandas'."""
+    return data.to_numpy() if _is_polars(data) else data
+
+
+def _like_polars(result: Any, like: Any) -> Any:
+    """Give a result the names and dtypes of the polars frame or series it came from."""
+    if not _is_polars(like):
+        return result
+    import polars
+
+    if isinstance(like, polars.Series):
+        return polars.Series(like.name, result).cast(like.dtype)
+    columns = result.reshape(len(result), -1)
+    return polars.DataFrame(columns, schema=like.columns, orient="row").cast(dict(like.schema))
