@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import copy
-import json
 import time
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,6 +20,7 @@ from expansive.train.data import Rows, Split, labels_of, split
 from expansive.train.embedding import Embeddings, embed, find_head, predict
 from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
+from expansive.train.journal import Journal
 from expansive.train.loop import Phase, Record, State, seeded, train
 from expansive.train.settings import Settings
 
@@ -127,6 +126,7 @@ class ThreePhaseTrainer(Settings):
             raise TypeError(f"model must be a torch module, not {type(self.model).__name__}")
         self._head = find_head(self.model, self.head)
         self._accelerator = Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
+        self._journal = Journal(self, self.head, self._accelerator)
         self._rows: Split | None = None
         self._val: Embeddings | None = None
         self._before: nn.Module | None = None
@@ -169,9 +169,9 @@ class ThreePhaseTrainer(Settings):
             When `checkpoint_dir` holds checkpoints and `resume` is False.
         """
         rows = self._split(train_set, val_set, embed_set)
-        saved = self._saved(rows) if resume else None
+        saved = self._journal.newest(rows.counts.tolist()) if resume else None
         if not resume:
-            self._refuse_old_checkpoints()
+            self._journal.require_empty()
         if saved is not None:
             self.model.load_state_dict(saved.weights["model"])
             self.seconds = dict(saved.progress.seconds)
@@ -187,7 +187,7 @@ class ThreePhaseTrainer(Settings):
     ) -> None:
         """Run phase 1; see `fit`."""
         rows = self._split(train_set, val_set, embed_set)
-        self._refuse_old_checkpoints()
+        self._journal.require_empty()
         self._train_backbone(rows, None)
 
     def expand(
@@ -286,15 +286,14 @@ class ThreePhaseTrainer(Settings):
     def _train(
         self, phase: Phase, rows: Split, saved: Checkpoint | None, extra: dict[str, Weights]
     ) -> None:
-        settings = self._run_settings(rows)
+        settings = self._journal.run(rows.counts.tolist())
         state = State(Progress(phase.name, seconds=self.seconds, settings=settings))
         if saved is not None:
             state = State(saved.progress, saved.weights.get("best"), saved.optimizer)
             state.progress.seconds = self.seconds
 
         def finish_epoch(record: Record) -> None:
-            self._save(state, extra)
-            self._log(record)
+            self._journal.enter(self.model, state, extra, record)
 
         train(phase, self, self._accelerator, state, finish_epoch)
 
@@ -316,46 +315,6 @@ class ThreePhaseTrainer(Settings):
                 "two rows in some class, or select='last'"
             )
         return rows
-
-    # Checkpoints and log ------------------------------------------------------------------------
-
-    def _run_settings(self, rows: Split) -> dict[str, Any]:
-        run = self.record() | {"head": self.head, "train_counts": rows.counts.tolist()}
-        settings: dict[str, Any] = json.loads(json.dumps(run))
-        return settings
-
-    def _saved(self, rows: Split) -> Checkpoint | None:
-        if self.checkpoint_dir is None:
-            raise ValueError("resume=True needs checkpoint_dir, the folder of the checkpoints")
-        found = checkpoint.checkpoints(Path(self.checkpoint_dir))
-        if not found:
-            return None
-        saved = checkpoint.load(found[-1])
-        checkpoint.check_same_run(found[-1], saved.progress.settings, self._run_settings(rows))
-        return saved
-
-    def _refuse_old_checkpoints(self) -> None:
-        if self.checkpoint_dir is not None and checkpoint.checkpoints(Path(self.checkpoint_dir)):
-            raise FileExistsError(
-                f"checkpoint_dir {str(self.checkpoint_dir)!r} holds the checkpoints of a run: "
-                "continue it with fit(..., resume=True), or give another folder"
-            )
-
-    def _save(self, state: State, extra: dict[str, Weights]) -> None:
-        if self.checkpoint_dir is None or not self._accelerator.is_main_process:
-            return
-        weights = {"model": checkpoint.snapshot(self.model)} | extra
-        if state.best is not None:
-            weights["best"] = state.best
-        saved = Checkpoint(state.progress, weights, state.optimizer or {})
-        checkpoint.save(Path(self.checkpoint_dir), saved)
-
-    def _log(self, record: Record) -> None:
-        if self.log_path is not None and self._accelerator.is_main_process:
-            with Path(self.log_path).open("a") as log:
-                log.write(json.dumps(record) + "\n")
-        if self.on_epoch is not None:
-            self.on_epoch(record)
 
 
 def rebalance_head(

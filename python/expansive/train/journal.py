@@ -1,0 +1,92 @@
+"""What a run leaves on disk: a checkpoint and a line of the log after each epoch."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from accelerate import Accelerator
+from torch import nn
+
+from expansive.train import checkpoint
+from expansive.train.checkpoint import Checkpoint, Weights
+from expansive.train.loop import Record, State
+from expansive.train.settings import Settings
+
+
+class Journal:
+    """Checkpoints and log of one run, written by the main process.
+
+    Parameters
+    ----------
+    settings : Settings
+        Says where they go, and which run it is.
+    head : str
+        Name of the head: part of which run it is.
+    accelerator : Accelerator
+        Knows the main process.
+    """
+
+    def __init__(self, settings: Settings, head: str, accelerator: Accelerator) -> None:
+        self.settings, self.head, self.accelerator = settings, head, accelerator
+        folder = settings.checkpoint_dir
+        self.folder = None if folder is None else Path(folder)
+        self.log_path = None if settings.log_path is None else Path(settings.log_path)
+
+    def run(self, counts: list[int]) -> dict[str, Any]:
+        """Describe the run with these training rows per class, as JSON gives it back."""
+        run = self.settings.record() | {"head": self.head, "train_counts": counts}
+        described: dict[str, Any] = json.loads(json.dumps(run))
+        return described
+
+    def newest(self, counts: list[int]) -> Checkpoint | None:
+        """Read the newest checkpoint of this run, or give None when there is none yet.
+
+        Raises
+        ------
+        ValueError
+            Without `checkpoint_dir`.
+        CheckpointError
+            When it is damaged or belongs to another run.
+        """
+        if self.folder is None:
+            raise ValueError("resume=True needs checkpoint_dir, the folder of the checkpoints")
+        found = checkpoint.checkpoints(self.folder)
+        if not found:
+            return None
+        saved = checkpoint.load(found[-1])
+        checkpoint.check_same_run(found[-1], saved.progress.settings, self.run(counts))
+        return saved
+
+    def require_empty(self) -> None:
+        """Raise FileExistsError when a new run would mix its checkpoints with those of another."""
+        if self.folder is not None and checkpoint.checkpoints(self.folder):
+            raise FileExistsError(
+                f"checkpoint_dir {str(self.folder)!r} holds the checkpoints of a run: "
+                "continue it with fit(..., resume=True), or give another folder"
+            )
+
+    def enter(
+        self, model: nn.Module, state: State, weights: dict[str, Weights], record: Record
+    ) -> None:
+        """Save the state after an epoch, write its line, and tell the caller's `on_epoch`."""
+        if self.accelerator.is_main_process:
+            self._save(model, state, weights)
+            self._log(record)
+        if self.settings.on_epoch is not None:
+            self.settings.on_epoch(record)
+
+    def _save(self, model: nn.Module, state: State, weights: dict[str, Weights]) -> None:
+        if self.folder is None:
+            return
+        weights = {"model": checkpoint.snapshot(model)} | weights
+        if state.best is not None:
+            weights["best"] = state.best
+        saved = Checkpoint(state.progress, weights, state.optimizer or {})
+        checkpoint.save(self.folder, saved)
+
+    def _log(self, record: Record) -> None:
+        if self.log_path is not None:
+            with self.log_path.open("a") as log:
+                log.write(json.dumps(record) + "\n")
