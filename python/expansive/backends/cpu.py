@@ -2,7 +2,98 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive import _core
+from expansive.arrays import Rows
+from expansive.backends.registry import Partners
+
 
 def unavailable() -> str | None:
-    """Say why this backend cannot run here, or None when it can."""
-    return "the compiled extension is missing; reinstall the package"
+    """Say why this backend cannot run here: never, the extension is part of the package."""
+    return None
+
+
+def describe() -> str:
+    """Say what it runs on."""
+    return f"instruction set {_core.isa()} (of {', '.join(_core.isa_names())})"
+
+
+def scan(x: Rows, threads: int) -> tuple[int, float]:
+    """Give the first row with NaN or infinity (or -1) and the largest magnitude."""
+    found: tuple[int, float] = _core.scan(x.data, x.dtype, threads)
+    return found
+
+
+def fingerprint(x: Rows, threads: int) -> int:
+    """Give a 64-bit hash of the matrix's bytes."""
+    return int(_core.fingerprint(x.data, x.dtype, threads))
+
+
+@dataclass(frozen=True)
+class Index:
+    """A packed database in the extension."""
+
+    core: _core.Index
+
+    def search(
+        self,
+        queries: Rows,
+        codes: NDArray[np.int64] | None,
+        own_rows: NDArray[np.int64] | None,
+        k: int,
+        relation: str,
+        threads: int,
+        memory_budget: int,
+    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+        """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query."""
+        found: tuple[NDArray[Any], NDArray[np.int64]] = self.core.search(
+            queries.data, queries.dtype, codes, own_rows, k, relation, threads, memory_budget
+        )
+        return found
+
+
+def build_index(
+    x: Rows,
+    codes: NDArray[np.int64] | None,
+    n_classes: int,
+    metric: str,
+    threads: int,
+    memory_budget: int,
+) -> Index:
+    """Make rows ready for search."""
+    return Index(_core.Index(x.data, x.dtype, codes, n_classes, metric, threads, memory_budget))
+
+
+def draw(
+    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
+    """Give base, partner and weight of each synthetic row."""
+    drawn: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]] = _tables(partners).draw(
+        rows, weight_dtype is np.float64
+    )
+    return drawn
+
+
+def synthesize(
+    x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
+) -> None:
+    """Write the synthetic rows into `out`."""
+    _tables(partners).synthesize(x.data, x.dtype, rows, out.data, out.dtype, threads)
+
+
+def _tables(partners: Partners) -> _core.PartnerTables:
+    return _core.PartnerTables(
+        partners.sample_start,
+        partners.base_start,
+        partners.bases,
+        partners.partner_start,
+        partners.partners,
+        partners.seed,
+        partners.low,
+        partners.high,
+    )

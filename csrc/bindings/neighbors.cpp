@@ -1,0 +1,91 @@
+#include "expansive/neighbors.h"
+
+#include <pybind11/stl.h>
+
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+#include "cpu/scan.h"
+
+namespace expansive {
+namespace {
+
+Metric parse_metric(const std::string& name) {
+  if (name == "euclidean") return Metric::euclidean;
+  if (name == "sqeuclidean") return Metric::sqeuclidean;
+  check(name == "cosine", "unknown metric '" + name + "'");
+  return Metric::cosine;
+}
+
+Relation parse_relation(const std::string& name) {
+  if (name == "enemy") return Relation::enemy;
+  if (name == "friend") return Relation::friendly;
+  check(name == "any", "unknown relation '" + name + "'");
+  return Relation::any;
+}
+
+// The index together with the arrays it reads.
+class Index {
+ public:
+  Index(py::array x, const std::string& dtype, std::optional<Int64Array> codes, int64_t n_classes,
+        const std::string& metric, int threads, int64_t memory_budget)
+      : x_(std::move(x)), wide_(parse_dtype(dtype) == DType::float64) {
+    const Rows rows = view(x_, dtype);
+    const int64_t* classes = data_or_null(codes, rows.n);
+    const Metric parsed = parse_metric(metric);
+    index_ = without_gil([&](Interrupt& interrupt) {
+      return std::make_unique<NeighborIndex>(rows, classes, n_classes, parsed,
+                                             Resources{threads, memory_budget}, interrupt);
+    });
+  }
+
+  py::tuple search(const py::array& queries, const std::string& dtype,
+                   const std::optional<Int64Array>& codes,
+                   const std::optional<Int64Array>& own_rows, int64_t k,
+                   const std::string& relation, int threads, int64_t memory_budget) const {
+    const Rows rows = view(queries, dtype);
+    const Queries points{rows, data_or_null(codes, rows.n), data_or_null(own_rows, rows.n)};
+    const bool wide = wide_ || rows.dtype == DType::float64;
+    py::array distance(wide ? py::dtype::of<double>() : py::dtype::of<float>(), {rows.n, k});
+    Int64Array index({rows.n, k});
+    const Neighbors out{distance.mutable_data(), index.mutable_data(), wide};
+    const Relation parsed = parse_relation(relation);
+    without_gil([&](Interrupt& interrupt) {
+      index_->search(points, k, parsed, Resources{threads, memory_budget}, interrupt, out);
+    });
+    return py::make_tuple(distance, index);
+  }
+
+ private:
+  py::array x_;
+  bool wide_;
+  std::unique_ptr<NeighborIndex> index_;
+};
+
+py::tuple scan_array(const py::array& x, const std::string& dtype, int threads) {
+  const Rows rows = view(x, dtype);
+  const Scan found =
+      without_gil([&](Interrupt& interrupt) { return scan(rows, threads, interrupt); });
+  return py::make_tuple(found.first_bad_row, found.largest);
+}
+
+uint64_t fingerprint_array(const py::array& x, const std::string& dtype, int threads) {
+  const Rows rows = view(x, dtype);
+  return without_gil([&](Interrupt& interrupt) { return fingerprint(rows, threads, interrupt); });
+}
+
+}  // namespace
+
+void register_neighbors(py::module_& module) {
+  py::class_<Index>(module, "Index")
+      .def(py::init<py::array, const std::string&, std::optional<Int64Array>, int64_t,
+                    const std::string&, int, int64_t>(),
+           py::arg("x"), py::arg("dtype"), py::arg("codes"), py::arg("n_classes"),
+           py::arg("metric"), py::arg("threads"), py::arg("memory_budget"))
+      .def("search", &Index::search, py::arg("queries"), py::arg("dtype"), py::arg("codes"),
+           py::arg("own_rows"), py::arg("k"), py::arg("relation"), py::arg("threads"),
+           py::arg("memory_budget"));
+  module.def("scan", &scan_array, py::arg("x"), py::arg("dtype"), py::arg("threads"));
+  module.def("fingerprint", &fingerprint_array, py::arg("x"), py::arg("dtype"), py::arg("threads"));
+}
+
+}  // namespace expansive

@@ -1,0 +1,96 @@
+#include "expansive/synthesis.h"
+
+#include "bindings/arrays.h"
+#include "bindings/module.h"
+
+namespace expansive {
+namespace {
+
+// The drawing tables together with the arrays they point to.
+class PartnerTables {
+ public:
+  PartnerTables(Int64Array sample_start, Int64Array base_start, Int64Array bases,
+                Int64Array partner_start, Int64Array partners, uint64_t seed, double low,
+                double high)
+      : arrays_{std::move(sample_start), std::move(base_start), std::move(bases),
+                std::move(partner_start), std::move(partners)} {
+    check(arrays_[0].size() == arrays_[1].size() && arrays_[0].size() >= 1 &&
+              arrays_[3].size() == arrays_[2].size() + 1,
+          "drawing tables do not fit together");
+    tables_ = {arrays_[0].data(),
+               arrays_[1].data(),
+               arrays_[0].size() - 1,
+               arrays_[2].data(),
+               arrays_[3].data(),
+               arrays_[4].data(),
+               seed,
+               low,
+               high};
+  }
+
+  py::tuple draw_rows(const Int64Array& rows, bool wide) const {
+    check_rows(rows);
+    const int64_t n = rows.size();
+    Int64Array base(n), partner(n);
+    py::array weight(wide ? py::dtype::of<double>() : py::dtype::of<float>(), n);
+    for (int64_t i = 0; i < n; ++i) {
+      const Draw drawn = draw(tables_, rows.data()[i]);
+      base.mutable_data()[i] = drawn.base;
+      partner.mutable_data()[i] = drawn.partner;
+      if (wide) {
+        static_cast<double*>(weight.mutable_data())[i] = weight_float64(tables_, drawn.u);
+      } else {
+        static_cast<float*>(weight.mutable_data())[i] = weight_float32(tables_, drawn.u);
+      }
+    }
+    return py::make_tuple(base, partner, weight);
+  }
+
+  void synthesize_rows(const py::array& x, const std::string& dtype, const Int64Array& rows,
+                       py::array out, const std::string& out_dtype, int threads) const {
+    check_rows(rows);
+    const Rows source = view(x, dtype);
+    const MutableRows target = mutable_view(out, out_dtype);
+    check(target.n == rows.size(), "out has the wrong number of rows");
+    check_tables(source.n);
+    without_gil([&](Interrupt& interrupt) {
+      synthesize(source, tables_, rows.data(), threads, interrupt, target);
+    });
+  }
+
+ private:
+  void check_rows(const Int64Array& rows) const {
+    const int64_t n_samples = tables_.sample_start[tables_.n_classes];
+    for (int64_t i = 0; i < rows.size(); ++i) {
+      check(rows.data()[i] >= 0 && rows.data()[i] < n_samples, "no such synthetic row");
+    }
+  }
+
+  // A plan may come from a file: no row number in it may lead outside of x.
+  void check_tables(int64_t n) const {
+    for (const Int64Array* numbers : {&arrays_[2], &arrays_[4]}) {
+      for (int64_t i = 0; i < numbers->size(); ++i) {
+        check(numbers->data()[i] >= 0 && numbers->data()[i] < n, "the plan names a row x lacks");
+      }
+    }
+  }
+
+  Int64Array arrays_[5];
+  Partners tables_;
+};
+
+}  // namespace
+
+void register_synthesis(py::module_& module) {
+  py::class_<PartnerTables>(module, "PartnerTables")
+      .def(py::init<Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, uint64_t, double,
+                    double>(),
+           py::arg("sample_start"), py::arg("base_start"), py::arg("bases"),
+           py::arg("partner_start"), py::arg("partners"), py::arg("seed"), py::arg("low"),
+           py::arg("high"))
+      .def("draw", &PartnerTables::draw_rows, py::arg("rows"), py::arg("wide"))
+      .def("synthesize", &PartnerTables::synthesize_rows, py::arg("x"), py::arg("dtype"),
+           py::arg("rows"), py::arg("out"), py::arg("out_dtype"), py::arg("threads"));
+}
+
+}  // namespace expansive

@@ -1,0 +1,49 @@
+// The database's rows in class order, so that a label relation is a set of contiguous ranges.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "expansive/check.h"
+#include "expansive/neighbors.h"
+
+namespace expansive {
+
+// A run of positions [begin, end) in class order.
+struct Range {
+  int64_t begin;
+  int64_t end;
+};
+
+class Grouping {
+ public:
+  Grouping(const int64_t* codes, int64_t n, int64_t n_classes)
+      : order_(static_cast<size_t>(n)), start_(static_cast<size_t>(n_classes) + 1) {
+    check(n < (int64_t{1} << 32) - 1024, "x has more than 2^32 rows; split it");
+    if (codes == nullptr) {
+      for (int64_t i = 0; i < n; ++i) order_[static_cast<size_t>(i)] = static_cast<uint32_t>(i);
+      return;
+    }
+    for (int64_t i = 0; i < n; ++i) ++start_[static_cast<size_t>(codes[i]) + 1];
+    for (size_t c = 1; c < start_.size(); ++c) start_[c] += start_[c - 1];
+    std::vector<int64_t> next(start_.begin(), start_.end() - 1);
+    for (int64_t i = 0; i < n; ++i) {
+      order_[static_cast<size_t>(next[static_cast<size_t>(codes[i])]++)] = static_cast<uint32_t>(i);
+    }
+  }
+
+  int64_t size() const { return static_cast<int64_t>(order_.size()); }
+  int64_t row(int64_t position) const { return order_[static_cast<size_t>(position)]; }
+
+  // The positions of a class; none for code -1.
+  Range class_range(int64_t code) const {
+    if (code < 0) return {0, 0};
+    return {start_[static_cast<size_t>(code)], start_[static_cast<size_t>(code) + 1]};
+  }
+
+ private:
+  std::vector<uint32_t> order_;  // position -> row
+  std::vector<int64_t> start_;   // class -> first position
+};
+
+}  // namespace expansive

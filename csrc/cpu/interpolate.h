@@ -1,0 +1,39 @@
+// One synthetic row: gather two rows, interpolate, round and store in one pass.
+//
+// value = fma(weight, partner - base, base) in float32, or in float64 when the rows are float64.
+// Cost: two reads and one write of d elements, bound by memory.
+#pragma once
+
+#include "cpu/isa.h"
+
+namespace expansive {
+namespace {
+
+template <typename In, typename Out>
+void interpolate(const InterpolateTask& task) {
+  const In* base = static_cast<const In*>(task.base);
+  const In* partner = static_cast<const In*>(task.partner);
+  Out* out = static_cast<Out*>(task.out);
+  const float weight = static_cast<float>(task.weight);
+  int64_t j = 0;
+  for (; j + 8 <= task.d; j += 8) {
+    store8f(out + j, lerp(load8f(base + j), load8f(partner + j), weight));
+  }
+  for (; j < task.d; ++j) {
+    const float start = to_float(base[j]);
+    from_float(__builtin_fmaf(weight, to_float(partner[j]) - start, start), out + j);
+  }
+}
+
+template <typename Out>
+void interpolate_double(const InterpolateTask& task) {
+  const double* base = static_cast<const double*>(task.base);
+  const double* partner = static_cast<const double*>(task.partner);
+  Out* out = static_cast<Out*>(task.out);
+  for (int64_t j = 0; j < task.d; ++j) {
+    from_double(__builtin_fma(task.weight, partner[j] - base[j], base[j]), out + j);
+  }
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,73 @@
+// Run-time choice of instruction set: one table of kernels for each, filled by one translation unit.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "expansive/rows.h"
+
+namespace expansive {
+
+// Columns of the database that may be among a query's nearest, found by the screen.
+struct CandidateList {
+  float* values = nullptr;      // screen values, larger is nearer
+  uint32_t* columns = nullptr;  // positions in the grouped database
+  int64_t count = 0;
+  int64_t full = 0;  // at this count the list wants pruning; its storage has room for a panel more
+};
+
+// One tile of queries against a run of panels: see screen.h.
+struct ScreenTask {
+  const float* queries = nullptr;            // [d][tile_queries]
+  const float* thresholds = nullptr;         // [tile_queries]
+  CandidateList* lists = nullptr;            // [tile_queries]
+  const float* panels = nullptr;             // [panels][d][panel_columns]
+  const float* negated_half_norms = nullptr; // [panels][panel_columns]
+  int64_t d = 0;
+  int64_t first_panel = 0;
+  int64_t end_panel = 0;
+  uint32_t column_offset = 0;  // number of the first column of panel 0
+};
+
+// What is known of a row's image in the screen's space.
+struct ScreenRow {
+  double squared_norm;   // of the image
+  double squared_error;  // of image minus row
+};
+
+struct InterpolateTask {
+  const void* base;
+  const void* partner;
+  void* out;
+  int64_t d;
+  double weight;
+};
+
+struct Kernels {
+  const char* name;
+  int tile_queries;
+  int panel_columns;
+  double roundings_per_term;  // of the screen's dot product
+
+  // Returns the panel to go on with: end_panel, or an earlier one after which a list is full.
+  int64_t (*screen)(const ScreenTask&);
+
+  // image = (row * row_scale - centre) * scale, rounded to float32; `centre` is padded to 8.
+  ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
+                                double scale, int64_t d, float* image);
+  // row * row_scale in float64, padded with zeros to a multiple of 8.
+  void (*widen[kDTypes])(const void* row, double row_scale, int64_t d, double* out);
+  // The contract's squared distance of a widened query and row * row_scale.
+  double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d);
+  void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
+};
+
+// The kernels to use now: the best the processor has, or those EXPANSIVE_ISA names, clamped to what
+// it has. Throws std::invalid_argument for an unknown name.
+const Kernels& kernels();
+
+// Names of all instruction sets in this build, slowest first.
+std::vector<std::string> isa_names();
+
+}  // namespace expansive

@@ -1,0 +1,43 @@
+// What AVX2 and AVX-512 share: eight float32 in one 256-bit register, 16-bit floats by F16C.
+#pragma once
+
+#include <immintrin.h>
+
+#include "cpu/half.h"
+
+namespace expansive {
+namespace {
+
+using Float8 = __m256;
+
+inline Float8 load8f(const float* p) { return _mm256_loadu_ps(p); }
+inline Float8 load8f(const Half* p) {
+  return _mm256_cvtph_ps(_mm_loadu_si128(reinterpret_cast<const __m128i*>(p)));
+}
+inline Float8 load8f(const BFloat16* p) {
+  const __m128i bits = _mm_loadu_si128(reinterpret_cast<const __m128i*>(p));
+  return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16));
+}
+inline Float8 lerp(Float8 base, Float8 partner, float weight) {
+  return _mm256_fmadd_ps(_mm256_set1_ps(weight), _mm256_sub_ps(partner, base), base);
+}
+inline void store8f(float* p, Float8 v) { _mm256_storeu_ps(p, v); }
+inline void store8f(Half* p, Float8 v) {
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC));
+}
+inline void store8f(BFloat16* p, Float8 v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
+  const __m256i packed = _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p), _mm256_castsi256_si128(packed));
+}
+inline void store8f(double* p, Float8 v) {
+  _mm256_storeu_pd(p, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+  _mm256_storeu_pd(p + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,68 @@
+// Lanes in AVX2 with FMA and F16C.
+#pragma once
+
+#include "cpu/lanes_avx.h"
+
+namespace expansive {
+namespace {
+
+struct Double8 {
+  __m256d low, high;
+};
+
+inline Double8 widen8(__m256 v) {
+  return {_mm256_cvtps_pd(_mm256_castps256_ps128(v)), _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1))};
+}
+template <typename T>
+inline Double8 load8(const T* p) {
+  return widen8(load8f(p));
+}
+inline Double8 load8(const double* p) { return {_mm256_loadu_pd(p), _mm256_loadu_pd(p + 4)}; }
+inline Double8 splat8(double v) { return {_mm256_set1_pd(v), _mm256_set1_pd(v)}; }
+inline Double8 sub(Double8 a, Double8 b) {
+  return {_mm256_sub_pd(a.low, b.low), _mm256_sub_pd(a.high, b.high)};
+}
+inline Double8 mul(Double8 a, Double8 b) {
+  return {_mm256_mul_pd(a.low, b.low), _mm256_mul_pd(a.high, b.high)};
+}
+inline Double8 fma(Double8 a, Double8 b, Double8 c) {
+  return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
+}
+inline void store8(double* p, Double8 v) {
+  _mm256_storeu_pd(p, v.low);
+  _mm256_storeu_pd(p + 4, v.high);
+}
+inline Double8 store8_rounded(float* p, Double8 v) {
+  const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
+  _mm256_storeu_ps(p, rounded);
+  return widen8(rounded);
+}
+
+struct Vector {
+  static constexpr int kWidth = 8;
+  __m256 lanes;
+};
+
+inline Vector load_vector(const float* p) { return {_mm256_loadu_ps(p)}; }
+inline Vector multiply_add(float a, Vector b, Vector c) {
+  return {_mm256_fmadd_ps(_mm256_set1_ps(a), b.lanes, c.lanes)};
+}
+inline uint32_t lanes_at_least(Vector v, float threshold) {
+  const __m256 reached = _mm256_cmp_ps(v.lanes, _mm256_set1_ps(threshold), _CMP_GE_OQ);
+  return static_cast<uint32_t>(_mm256_movemask_ps(reached));
+}
+inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
+                            uint32_t* columns) {
+  alignas(32) float lanes[Vector::kWidth];
+  _mm256_store_ps(lanes, v.lanes);
+  int64_t n = 0;
+  for (; mask != 0; mask &= mask - 1) {
+    const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(mask));
+    values[n] = lanes[lane];
+    columns[n++] = column + lane;
+  }
+  return n;
+}
+
+}  // namespace
+}  // namespace expansive

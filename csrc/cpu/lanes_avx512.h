@@ -1,0 +1,50 @@
+// Lanes in AVX-512 (F, BW, DQ, VL).
+#pragma once
+
+#include "cpu/lanes_avx.h"
+
+namespace expansive {
+namespace {
+
+using Double8 = __m512d;
+
+template <typename T>
+inline Double8 load8(const T* p) {
+  return _mm512_cvtps_pd(load8f(p));
+}
+inline Double8 load8(const double* p) { return _mm512_loadu_pd(p); }
+inline Double8 splat8(double v) { return _mm512_set1_pd(v); }
+inline Double8 sub(Double8 a, Double8 b) { return _mm512_sub_pd(a, b); }
+inline Double8 mul(Double8 a, Double8 b) { return _mm512_mul_pd(a, b); }
+inline Double8 fma(Double8 a, Double8 b, Double8 c) { return _mm512_fmadd_pd(a, b, c); }
+inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
+inline Double8 store8_rounded(float* p, Double8 v) {
+  const __m256 rounded = _mm512_cvtpd_ps(v);
+  _mm256_storeu_ps(p, rounded);
+  return _mm512_cvtps_pd(rounded);
+}
+
+struct Vector {
+  static constexpr int kWidth = 16;
+  __m512 lanes;
+};
+
+inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Vector multiply_add(float a, Vector b, Vector c) {
+  return {_mm512_fmadd_ps(_mm512_set1_ps(a), b.lanes, c.lanes)};
+}
+inline uint32_t lanes_at_least(Vector v, float threshold) {
+  return _mm512_cmp_ps_mask(v.lanes, _mm512_set1_ps(threshold), _CMP_GE_OQ);
+}
+inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
+                            uint32_t* columns) {
+  const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
+  const __m512i number = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(column)));
+  const __mmask16 chosen = static_cast<__mmask16>(mask);
+  _mm512_storeu_ps(values, _mm512_maskz_compress_ps(chosen, v.lanes));
+  _mm512_storeu_si512(columns, _mm512_maskz_compress_epi32(chosen, number));
+  return __builtin_popcount(mask);
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,97 @@
+// Lanes in plain C++: any processor; the compiler vectorises what it can.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+
+#include "cpu/half.h"
+
+namespace expansive {
+namespace {
+
+// Eight float64: the partial sums of a distance.
+struct Double8 {
+  double lane[8];
+};
+
+template <typename T>
+inline Double8 load8(const T* p) {
+  Double8 r;
+  for (int i = 0; i < 8; ++i) r.lane[i] = to_double(p[i]);
+  return r;
+}
+inline Double8 splat8(double v) { return {{v, v, v, v, v, v, v, v}}; }
+inline Double8 sub(Double8 a, Double8 b) {
+  for (int i = 0; i < 8; ++i) a.lane[i] -= b.lane[i];
+  return a;
+}
+inline Double8 mul(Double8 a, Double8 b) {
+  for (int i = 0; i < 8; ++i) a.lane[i] *= b.lane[i];
+  return a;
+}
+inline Double8 fma(Double8 a, Double8 b, Double8 c) {
+  for (int i = 0; i < 8; ++i) c.lane[i] = std::fma(a.lane[i], b.lane[i], c.lane[i]);
+  return c;
+}
+inline void store8(double* p, Double8 v) {
+  for (int i = 0; i < 8; ++i) p[i] = v.lane[i];
+}
+inline Double8 store8_rounded(float* p, Double8 v) {
+  for (int i = 0; i < 8; ++i) {
+    p[i] = static_cast<float>(v.lane[i]);
+    v.lane[i] = static_cast<double>(p[i]);
+  }
+  return v;
+}
+
+// Eight float32: interpolation.
+struct Float8 {
+  float lane[8];
+};
+
+template <typename T>
+inline Float8 load8f(const T* p) {
+  Float8 r;
+  for (int i = 0; i < 8; ++i) r.lane[i] = to_float(p[i]);
+  return r;
+}
+inline Float8 lerp(Float8 base, Float8 partner, float weight) {
+  for (int i = 0; i < 8; ++i) {
+    base.lane[i] = std::fma(weight, partner.lane[i] - base.lane[i], base.lane[i]);
+  }
+  return base;
+}
+template <typename T>
+inline void store8f(T* p, Float8 v) {
+  for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);
+}
+
+// One vector of the screen.
+struct Vector {
+  static constexpr int kWidth = 4;
+  float lane[kWidth];
+};
+
+inline Vector load_vector(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline Vector multiply_add(float a, Vector b, Vector c) {
+  for (int i = 0; i < Vector::kWidth; ++i) c.lane[i] += a * b.lane[i];
+  return c;
+}
+inline uint32_t lanes_at_least(Vector v, float threshold) {
+  uint32_t mask = 0;
+  for (int i = 0; i < Vector::kWidth; ++i) mask |= uint32_t{v.lane[i] >= threshold} << i;
+  return mask;
+}
+inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
+                            uint32_t* columns) {
+  int64_t n = 0;
+  for (uint32_t i = 0; i < Vector::kWidth; ++i) {
+    if (((mask >> i) & 1u) == 0u) continue;
+    values[n] = v.lane[i];
+    columns[n++] = column + i;
+  }
+  return n;
+}
+
+}  // namespace
+}  // namespace expansive

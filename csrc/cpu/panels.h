@@ -1,0 +1,68 @@
+// A stretch of the grouped database packed for the screen: [panel][feature][column] in float32.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "cpu/grouping.h"
+#include "cpu/isa.h"
+#include "cpu/screen_space.h"
+#include "expansive/neighbors.h"
+
+namespace expansive {
+
+// Everything about the database but its packed form.
+struct Database {
+  Rows rows;
+  Metric metric;
+  const Kernels* kernels;
+  Grouping grouping;
+  ScreenSpace space;
+  std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
+
+  double row_scale(int64_t row) const {
+    return row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(row)];
+  }
+  int dtype() const { return static_cast<int>(rows.dtype); }
+};
+
+// Memory aligned to cache lines, without initialising it.
+class AlignedFloats {
+ public:
+  explicit AlignedFloats(int64_t n);
+  float* data() const { return data_.get(); }
+
+ private:
+  struct Free {
+    void operator()(float* p) const;
+  };
+  std::unique_ptr<float[], Free> data_;
+};
+
+class Panels {
+ public:
+  // Packs the positions [first, first + count) of the database; `first` is a multiple of the panel
+  // width. Columns past the end hold zeros and a half norm that no threshold reaches.
+  Panels(const Database& database, int64_t first, int64_t count, int threads, Interrupt& interrupt);
+
+  static int64_t bytes(const Database& database, int64_t count);
+
+  int64_t first() const { return first_; }
+  int64_t end() const { return first_ + count_; }
+  const float* data() const { return data_.data(); }
+  const float* negated_half_norms() const { return negated_half_norms_.data(); }
+  float half_norm(int64_t position) const { return -negated_half_norms_.data()[position - first_]; }
+  double largest_error() const { return largest_error_; }
+
+ private:
+  double pack(const Database& database, int64_t panel, float* images);
+
+  int64_t first_;
+  int64_t count_;
+  AlignedFloats data_;
+  AlignedFloats negated_half_norms_;
+  double largest_error_ = 0.0;  // of any row's image
+};
+
+}  // namespace expansive

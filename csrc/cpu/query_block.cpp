@@ -1,0 +1,166 @@
+#include "cpu/query_block.h"
+
+#include <algorithm>
+#include <limits>
+
+namespace expansive {
+namespace {
+
+constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-level cache
+constexpr double kFarAway = 0x1p100;        // squared norm past which float32 products may overflow
+
+int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
+
+int64_t list_storage(const SearchPlan& plan) {
+  return list_length(plan.k) + plan.database.kernels->panel_columns;
+}
+
+}  // namespace
+
+int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
+  return list_storage(plan) * 8 + std::min(plan.k, plan.database.rows.n) * 16 +
+         plan.database.rows.d * 4 + static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
+}
+
+QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
+    : plan_(plan),
+      kernels_(*plan.database.kernels),
+      first_(first),
+      end_(end),
+      tiles_(divide_up(end - first, kernels_.tile_queries)),
+      images_(tiles_ * kernels_.tile_queries * plan.database.rows.d),
+      // Places without a query never find anything: no value reaches +infinity.
+      thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries),
+                  std::numeric_limits<float>::infinity()),
+      list_values_(static_cast<size_t>(size() * list_storage(plan))),
+      list_columns_(list_values_.size()),
+      lists_(thresholds_.size()),
+      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)) {
+  std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.rows.d, 0.0f);
+  nearest_.reserve(static_cast<size_t>(size()));
+  for (int64_t i = 0; i < size(); ++i) pack(i);
+}
+
+void QueryBlock::pack(int64_t i) {
+  const Database& database = plan_.database;
+  const int64_t d = database.rows.d, tile = kernels_.tile_queries;
+  const int64_t own_row = plan_.queries.own_rows ? plan_.queries.own_rows[query(i)] : -1;
+  nearest_.emplace_back(database, plan_.relation, plan_.k, own_class(i), own_row);
+
+  CandidateList& list = lists_[static_cast<size_t>(i)];
+  list.values = list_values_.data() + i * list_storage(plan_);
+  list.columns = list_columns_.data() + i * list_storage(plan_);
+  list.full = list_length(plan_.k);
+
+  std::vector<float> image(static_cast<size_t>(d));
+  const double* exact = widen(i);
+  const ScreenRow placed = kernels_.prepare[static_cast<int>(DType::float64)](
+      exact, 1.0, database.space.centre(), database.space.scale(), d, image.data());
+  if (!(placed.squared_norm <= kFarAway)) {
+    // Too far for float32: the origin stands for it, with an error that excludes nothing.
+    nearest_.back().place({0.0, 0.0}, std::numeric_limits<double>::infinity());
+    return;
+  }
+  nearest_.back().place(placed, database.space.image_error(placed));
+  float* out = images_.data() + i / tile * tile * d + i % tile;
+  for (int64_t j = 0; j < d; ++j) out[j * tile] = image[static_cast<size_t>(j)];
+}
+
+const double* QueryBlock::widen(int64_t i) {
+  const int64_t row = query(i);
+  const Rows& rows = plan_.queries.rows;
+  const double scale = plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(row)];
+  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(row), scale, rows.d, widened_.data());
+  return widened_.data();
+}
+
+Range QueryBlock::own_class(int64_t i) const {
+  if (plan_.relation == Relation::any) return {0, 0};
+  return plan_.database.grouping.class_range(plan_.queries.codes[query(i)]);
+}
+
+void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,
+                       double largest_error, Interrupt& interrupt, int worker) {
+  for (int64_t i = 0; i < size(); ++i) {
+    thresholds_[static_cast<size_t>(i)] =
+        nearest_[static_cast<size_t>(i)].begin(panels, largest_error);
+  }
+  std::vector<Runs> runs;
+  for (int64_t tile = 0; tile < tiles_; ++tile) {
+    runs.push_back(related_panels(tile, panels, {first_panel, end_panel}));
+  }
+  const int64_t panel_bytes = kernels_.panel_columns * plan_.database.rows.d * 4;
+  const int64_t group = std::max<int64_t>(1, kGroupBytes / panel_bytes);
+  for (int64_t from = first_panel; from < end_panel; from += group) {
+    const int64_t to = std::min(end_panel, from + group);
+    for (int64_t tile = 0; tile < tiles_; ++tile) {
+      interrupt.check(worker);
+      for (const Range& run : runs[static_cast<size_t>(tile)].run) {
+        screen(tile, panels, {std::max(from, run.begin), std::min(to, run.end)});
+      }
+    }
+  }
+  for (int64_t i = 0; i < size(); ++i) {
+    interrupt.check(worker);
+    nearest_[static_cast<size_t>(i)].settle(lists_[static_cast<size_t>(i)], widen(i));
+  }
+}
+
+QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
+                                            Range visited) const {
+  if (plan_.relation == Relation::any) return {{visited, {0, 0}}};
+  const int64_t begin = tile * kernels_.tile_queries;
+  const int64_t last = std::min(size(), begin + kernels_.tile_queries) - 1;
+  // Queries are in class order, so the classes of a tile are a contiguous stretch of positions;
+  // a query without a class in the database (code -1) adds nothing to it.
+  Range classes{std::numeric_limits<int64_t>::max(), 0};
+  bool one_class = true;
+  for (int64_t i = begin; i <= last; ++i) {
+    const Range own = own_class(i);
+    one_class = one_class && own.begin == own_class(begin).begin && own.end == own_class(begin).end;
+    if (own.begin == own.end) continue;
+    classes = {std::min(classes.begin, own.begin), std::max(classes.end, own.end)};
+  }
+  const int64_t width = kernels_.panel_columns;
+  const auto clip = [&](int64_t panel) { return std::clamp(panel, visited.begin, visited.end); };
+  if (plan_.relation == Relation::friendly) {
+    if (classes.begin >= classes.end) return {{{0, 0}, {0, 0}}};
+    return {{{clip((std::max(classes.begin, panels.first()) - panels.first()) / width),
+              clip(divide_up(std::max(classes.end - panels.first(), int64_t{0}), width))},
+             {0, 0}}};
+  }
+  if (!one_class || classes.begin >= classes.end) return {{visited, {0, 0}}};
+  const int64_t before =
+      clip(divide_up(std::max(classes.begin - panels.first(), int64_t{0}), width));
+  const int64_t after = clip(std::max(classes.end - panels.first(), int64_t{0}) / width);
+  if (after <= before) return {{visited, {0, 0}}};
+  return {{{visited.begin, before}, {after, visited.end}}};
+}
+
+void QueryBlock::screen(int64_t tile, const Panels& panels, Range run) {
+  const int64_t d = plan_.database.rows.d, width = kernels_.tile_queries;
+  ScreenTask task;
+  task.queries = images_.data() + tile * width * d;
+  task.thresholds = thresholds_.data() + tile * width;
+  task.lists = lists_.data() + tile * width;
+  task.panels = panels.data();
+  task.negated_half_norms = panels.negated_half_norms();
+  task.d = d;
+  task.end_panel = run.end;
+  task.column_offset = static_cast<uint32_t>(panels.first());
+  for (task.first_panel = run.begin; task.first_panel < run.end;) {
+    task.first_panel = kernels_.screen(task);
+    for (int64_t i = tile * width; i < std::min(size(), (tile + 1) * width); ++i) {
+      CandidateList& list = lists_[static_cast<size_t>(i)];
+      if (list.count < list.full) continue;
+      thresholds_[static_cast<size_t>(i)] =
+          nearest_[static_cast<size_t>(i)].make_room(list, widen(i));
+    }
+  }
+}
+
+void QueryBlock::merge(const QueryBlock& other) {
+  for (size_t i = 0; i < nearest_.size(); ++i) nearest_[i].merge(other.nearest_[i]);
+}
+
+}  // namespace expansive

@@ -1,0 +1,79 @@
+// Rows in float64: the contract's exact distance, and a row's image in the screen's space.
+//
+// The order of additions here is the package's contract (neighbors.h): eight partial sums by fused
+// multiply-add, folded as a tree. Do not reorder.
+// Cost: one pass over d, bound by the latency of the eight sums; a few rows for each query.
+#pragma once
+
+#include "cpu/isa.h"
+
+namespace expansive {
+namespace {
+
+inline double fold(Double8 sums) {
+  double s[8];
+  store8(s, sums);
+  for (int i = 0; i < 4; ++i) s[i] += s[i + 4];
+  for (int i = 0; i < 2; ++i) s[i] += s[i + 2];
+  return s[0] + s[1];
+}
+
+// The last d % 8 elements, padded with zeros: a zero difference leaves its partial sum as it is.
+template <typename T>
+inline Double8 load_tail(const T* p, int64_t n) {
+  T padded[8] = {};
+  for (int64_t i = 0; i < n; ++i) padded[i] = p[i];
+  return load8(padded);
+}
+
+template <typename T>
+double refine(const double* query, const void* row, double row_scale, int64_t d) {
+  const T* x = static_cast<const T*>(row);
+  const Double8 scale = splat8(row_scale);
+  Double8 sums = splat8(0.0);
+  int64_t j = 0;
+  for (; j + 8 <= d; j += 8) {
+    const Double8 difference = sub(load8(query + j), mul(load8(x + j), scale));
+    sums = fma(difference, difference, sums);
+  }
+  if (j < d) {
+    const Double8 difference = sub(load8(query + j), mul(load_tail(x + j, d - j), scale));
+    sums = fma(difference, difference, sums);
+  }
+  return fold(sums);
+}
+
+template <typename T>
+void widen(const void* row, double row_scale, int64_t d, double* out) {
+  const T* x = static_cast<const T*>(row);
+  const Double8 scale = splat8(row_scale);
+  int64_t j = 0;
+  for (; j + 8 <= d; j += 8) store8(out + j, mul(load8(x + j), scale));
+  if (j < d) store8(out + j, mul(load_tail(x + j, d - j), scale));
+}
+
+template <typename T>
+ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+                  float* image) {
+  const T* x = static_cast<const T*>(row);
+  const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
+  Double8 norms = splat8(0.0), errors = splat8(0.0);
+  const auto take = [&](Double8 values, int64_t j, float* out) {
+    const Double8 exact = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
+    const Double8 rounded = store8_rounded(out, exact);
+    const Double8 error = sub(rounded, exact);
+    norms = fma(rounded, rounded, norms);
+    errors = fma(error, error, errors);
+  };
+  int64_t j = 0;
+  for (; j + 8 <= d; j += 8) take(load8(x + j), j, image + j);
+  if (j < d) {
+    float tail[8];
+    take(load_tail(x + j, d - j), j, tail);
+    for (int64_t i = 0; j < d; ++i, ++j) image[j] = tail[i];
+  }
+  return {fold(norms), fold(errors)};
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,100 @@
+#include "cpu/scan.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <limits>
+#include <vector>
+
+#include "cpu/half.h"
+#include "cpu/threads.h"
+
+namespace expansive {
+namespace {
+
+constexpr int64_t kElementsPerTask = int64_t{1} << 18;
+
+// The largest magnitude of a row, or NaN or infinity if it holds one. Magnitudes order like their
+// bits, so this is an integer maximum.
+template <typename T, typename Bits>
+double largest_magnitude(const void* row, int64_t d) {
+  constexpr Bits kMagnitude = static_cast<Bits>(~Bits{0}) >> 1;
+  const unsigned char* bytes = static_cast<const unsigned char*>(row);
+  Bits largest = 0;
+  for (int64_t j = 0; j < d; ++j) {
+    Bits bits;
+    std::memcpy(&bits, bytes + j * static_cast<int64_t>(sizeof(Bits)), sizeof bits);
+    largest = std::max(largest, static_cast<Bits>(bits & kMagnitude));
+  }
+  T value;
+  std::memcpy(&value, &largest, sizeof value);
+  return to_double(value);
+}
+
+double largest_magnitude(const Rows& rows, int64_t i) {
+  switch (rows.dtype) {
+    case DType::float16:
+      return largest_magnitude<Half, uint16_t>(rows.row(i), rows.d);
+    case DType::bfloat16:
+      return largest_magnitude<BFloat16, uint16_t>(rows.row(i), rows.d);
+    case DType::float32:
+      return largest_magnitude<float, uint32_t>(rows.row(i), rows.d);
+    case DType::float64:
+      return largest_magnitude<double, uint64_t>(rows.row(i), rows.d);
+  }
+  return 0.0;
+}
+
+uint64_t mix(uint64_t word) {
+  word += 0x9E3779B97F4A7C15u;
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
+  return word ^ (word >> 31);
+}
+
+}  // namespace
+
+Scan scan(Rows rows, int threads, Interrupt& interrupt) {
+  const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / rows.d);
+  const int64_t tasks = (rows.n + per_task - 1) / per_task;
+  std::vector<Scan> parts(static_cast<size_t>(tasks));
+  parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
+    Scan part;
+    const int64_t end = std::min(rows.n, (task + 1) * per_task);
+    for (int64_t i = task * per_task; i < end && part.first_bad_row < 0; ++i) {
+      const double largest = largest_magnitude(rows, i);
+      if (!std::isfinite(largest)) part.first_bad_row = i;
+      part.largest = std::max(part.largest, largest);
+    }
+    parts[static_cast<size_t>(task)] = part;
+  });
+  Scan whole;
+  for (const Scan& part : parts) {
+    if (part.first_bad_row >= 0) return {part.first_bad_row, std::numeric_limits<double>::infinity()};
+    whole.largest = std::max(whole.largest, part.largest);
+  }
+  return whole;
+}
+
+uint64_t fingerprint(Rows rows, int threads, Interrupt& interrupt) {
+  const unsigned char* bytes = static_cast<const unsigned char*>(rows.data);
+  const int64_t size = rows.n * rows.d * size_of(rows.dtype);
+  const int64_t words = (size + 7) / 8;
+  const int64_t tasks = (words + kElementsPerTask - 1) / kElementsPerTask;
+  std::vector<uint64_t> parts(static_cast<size_t>(tasks));
+  parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
+    uint64_t sum = 0;
+    const int64_t end = std::min(words, (task + 1) * kElementsPerTask);
+    for (int64_t i = task * kElementsPerTask; i < end; ++i) {
+      uint64_t word = 0;
+      std::memcpy(&word, bytes + i * 8, static_cast<size_t>(std::min<int64_t>(8, size - i * 8)));
+      sum += mix(word ^ mix(static_cast<uint64_t>(i)));
+    }
+    parts[static_cast<size_t>(task)] = sum;
+  });
+  uint64_t whole = 0;
+  for (const uint64_t part : parts) whole += part;
+  return whole;
+}
+
+}  // namespace expansive

@@ -1,0 +1,63 @@
+// The screen: a register-blocked product of one tile of queries with packed panels of the database,
+// fused with the comparison that throws away what cannot be near. The distance matrix never exists.
+//
+// Value of a pair: v = <q, b> - h_b, with h_b the (deflated) half squared norm of b; v >= threshold
+// of q is necessary for b to be among q's nearest (docs/exactness.md). Accumulators start at -h_b
+// and run over all of d in registers.
+// Cost: tile_queries * panel_columns * d multiply-adds a panel; the panel group stays in L2, the
+// query tile in L1; the epilogue is one comparison for each accumulator.
+// Out of scope: which panels to visit, thresholds and exact distances (neighbors.cpp).
+#pragma once
+
+#include "cpu/isa.h"
+
+namespace expansive {
+namespace {
+
+template <int kTileQueries, int kVectors>
+int64_t screen(const ScreenTask& task) {
+  constexpr int kColumns = kVectors * Vector::kWidth;
+  for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
+    const float* columns = task.panels + panel * task.d * kColumns;
+    const float* query = task.queries;
+
+    Vector sum[kTileQueries][kVectors];
+    for (int v = 0; v < kVectors; ++v) {
+      const Vector start =
+          load_vector(task.negated_half_norms + panel * kColumns + v * Vector::kWidth);
+      for (int q = 0; q < kTileQueries; ++q) sum[q][v] = start;
+    }
+    for (int64_t j = 0; j < task.d; ++j, columns += kColumns, query += kTileQueries) {
+      Vector column[kVectors];
+      for (int v = 0; v < kVectors; ++v) column[v] = load_vector(columns + v * Vector::kWidth);
+      for (int q = 0; q < kTileQueries; ++q) {
+        for (int v = 0; v < kVectors; ++v) {
+          sum[q][v] = multiply_add(query[q], column[v], sum[q][v]);
+        }
+      }
+    }
+
+    bool full = false;
+    const uint32_t first = task.column_offset + static_cast<uint32_t>(panel * kColumns);
+    for (int q = 0; q < kTileQueries; ++q) {
+      uint32_t reached[kVectors];
+      uint32_t any = 0;
+      for (int v = 0; v < kVectors; ++v) {
+        any |= reached[v] = lanes_at_least(sum[q][v], task.thresholds[q]);
+      }
+      if (any == 0) continue;
+      CandidateList& list = task.lists[q];
+      for (int v = 0; v < kVectors; ++v) {
+        list.count += append_lanes(sum[q][v], reached[v],
+                                   first + static_cast<uint32_t>(v * Vector::kWidth),
+                                   list.values + list.count, list.columns + list.count);
+      }
+      full = full || list.count >= list.full;
+    }
+    if (full) return panel + 1;
+  }
+  return task.end_panel;
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,87 @@
+// The screen's space: rows moved to a common centre, scaled by a power of two and rounded to
+// float32; and the bounds that make the screen's verdict certain. Proofs: docs/exactness.md.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <utility>
+#include <vector>
+
+#include "cpu/isa.h"
+
+namespace expansive {
+
+// Factors that round a float64 computation of at most 2^20 terms outward, up and down.
+inline constexpr double kUp = 1.0 + 0x1p-32;
+inline constexpr double kDown = 1.0 - 0x1p-32;
+inline constexpr int64_t kMostFeatures = int64_t{1} << 20;
+
+// The largest float32 not above v.
+inline float round_down(double v) {
+  const float nearest = static_cast<float>(v);
+  if (static_cast<double>(nearest) <= v) return nearest;
+  return std::nextafter(nearest, -std::numeric_limits<float>::infinity());
+}
+
+class ScreenSpace {
+ public:
+  // `centre` is padded with zeros to a multiple of 8; `scale` is a power of two, at most 2^1000.
+  ScreenSpace(std::vector<double> centre, double scale, int64_t d, double roundings_per_term)
+      : centre_(std::move(centre)), scale_(scale) {
+    const double terms = static_cast<double>(d);
+    const double roundings = (roundings_per_term * terms + 2.0) * 0x1p-24;
+    gamma_ = roundings / (1.0 - roundings) * kUp;
+    product_underflow_ = (terms + 1.0) * 0x1p-148;
+    distance_underflow_ = (terms + 8.0) * 0x1p-1073;
+  }
+
+  const double* centre() const { return centre_.data(); }
+  double scale() const { return scale_; }
+
+  // Above the distance between a row and its image: the measured rounding to float32, the float64
+  // rounding of the difference itself, and what underflows.
+  double image_error(const ScreenRow& row) const {
+    const double measured = std::sqrt(row.squared_error);
+    return (measured + 0x1p-50 * (std::sqrt(row.squared_norm) + measured)) * kUp + 1e-150;
+  }
+
+  // h of a database row: its half squared norm, deflated so that the rounding of the product cannot
+  // hide a near row.
+  float half_norm(const ScreenRow& row) const {
+    return round_down(0.5 * row.squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown);
+  }
+
+  // The screen value that every row within squared distance `limit` reaches. `error` is the image
+  // error of the query plus the largest of the database.
+  float threshold(double squared_norm, double error, double limit) const {
+    const double reach =
+        (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
+    const double norm = squared_norm * (1.0 - gamma_) * kDown;
+    return round_down(0.5 * (norm - reach * reach * kUp) - product_underflow_);
+  }
+
+  // Above the squared distance of a pair with this screen value, whose row has this h.
+  double upper_bound(double squared_norm, double error, float value, float half_norm) const {
+    const double v = static_cast<double>(value);
+    const double h = static_cast<double>(half_norm);
+    const double row_norm =
+        2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
+    const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
+                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
+    const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
+    const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
+    const double distance = (between_images + error) * kUp / scale_;
+    return distance * distance * kUp + distance_underflow_;
+  }
+
+ private:
+  std::vector<double> centre_;
+  double scale_;
+  double gamma_;               // relative rounding error of a product of d terms and its start
+  double product_underflow_;   // its absolute error from subnormal float32 results
+  double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares
+};
+
+}  // namespace expansive

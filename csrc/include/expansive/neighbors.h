@@ -1,0 +1,56 @@
+// Certified-exact nearest neighbours by label relation.
+//
+// Result: for each query the k rows with the smallest (squared distance, row number) among the rows
+// in the relation. The squared distance is the direct float64 sum of (a - b)^2: component j adds to
+// partial sum j mod 8 by fused multiply-add, and the partial sums fold as a tree (halves, quarters,
+// pair). The same indices and bits come from every instruction set, thread count and batch.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+
+#include "expansive/interrupt.h"
+#include "expansive/rows.h"
+
+namespace expansive {
+
+enum class Relation : uint8_t { enemy, friendly, any };
+enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
+
+struct Resources {
+  int threads = 1;
+  int64_t memory_budget = int64_t{1} << 30;  // bytes of scratch, beside the caller's arrays
+};
+
+// Points to search for. `codes` (class of each query, -1 for a class the database lacks) may be null
+// for Relation::any; `own_rows` (the database row each query is, never its own neighbour) may be.
+struct Queries {
+  Rows rows;
+  const int64_t* codes = nullptr;
+  const int64_t* own_rows = nullptr;
+};
+
+// Where results go, both [queries, k]: float64 if `wide`, else float32; padded with inf and -1.
+struct Neighbors {
+  void* distance = nullptr;
+  int64_t* index = nullptr;
+  bool wide = false;
+};
+
+class NeighborIndex {
+ public:
+  // Keeps `rows` by reference. `codes` holds n class codes in [0, n_classes), or is null.
+  NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
+                Resources resources, Interrupt& interrupt);
+  ~NeighborIndex();
+  NeighborIndex(NeighborIndex&&) noexcept;
+
+  void search(const Queries& queries, int64_t k, Relation relation, Resources resources,
+              Interrupt& interrupt, const Neighbors& out) const;
+
+ private:
+  struct Impl;
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace expansive

@@ -1,0 +1,39 @@
+// Philox4x32-10: counter-based random numbers (Salmon et al., "Parallel random numbers: as easy as
+// 1, 2, 3", SC 2011). A pure function of counter and key, so any row can be drawn anywhere.
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define EXPANSIVE_HOST_DEVICE __host__ __device__
+#else
+#define EXPANSIVE_HOST_DEVICE
+#endif
+
+namespace expansive {
+
+struct Philox4 {
+  uint32_t word[4];
+};
+
+EXPANSIVE_HOST_DEVICE inline Philox4 philox4x32(Philox4 counter, uint32_t key0, uint32_t key1) {
+  for (int round = 0; round < 10; ++round) {
+    const uint64_t product0 = uint64_t{0xD2511F53u} * counter.word[0];
+    const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter.word[2];
+    counter = {{static_cast<uint32_t>(product1 >> 32) ^ counter.word[1] ^ key0,
+                static_cast<uint32_t>(product1),
+                static_cast<uint32_t>(product0 >> 32) ^ counter.word[3] ^ key1,
+                static_cast<uint32_t>(product0)}};
+    key0 += 0x9E3779B9u;
+    key1 += 0xBB67AE85u;
+  }
+  return counter;
+}
+
+// The numbers of synthetic row i: counter (i low, i high, 0, 0), key = seed.
+EXPANSIVE_HOST_DEVICE inline Philox4 philox_of_row(uint64_t i, uint64_t seed) {
+  const Philox4 counter{{static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), 0u, 0u}};
+  return philox4x32(counter, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
+}
+
+}  // namespace expansive
