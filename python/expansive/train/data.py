@@ -156,6 +156,8 @@ def loader(
         drop_last=lonely,
         num_workers=num_workers,
         collate_fn=collate,
+        # In order, nothing is random: the global generator is left alone.
+        generator=torch.Generator() if shuffle is None else None,
         pin_memory=torch.cuda.is_available(),
     )
 

@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-from accelerate import Accelerator
 from torch import nn
 
 from expansive.train import checkpoint
@@ -24,12 +23,11 @@ class Journal:
         Says where they go, and which run it is.
     head : str
         Name of the head: part of which run it is.
-    accelerator : Accelerator
-        Knows the main process.
     """
 
-    def __init__(self, settings: Settings, head: str, accelerator: Accelerator) -> None:
-        self.settings, self.head, self.accelerator = settings, head, accelerator
+    def __init__(self, settings: Settings, head: str) -> None:
+        self.settings, self.head = settings, head
+        self.writes = settings.accelerator().is_main_process
         folder = settings.checkpoint_dir
         self.folder = None if folder is None else Path(folder)
         self.log_path = None if settings.log_path is None else Path(settings.log_path)
@@ -71,7 +69,7 @@ class Journal:
         self, model: nn.Module, state: State, weights: dict[str, Weights], record: Record
     ) -> None:
         """Save the state after an epoch, write its line, and tell the caller's `on_epoch`."""
-        if self.accelerator.is_main_process:
+        if self.writes:
             self._save(model, state, weights)
             self._log(record)
         if self.settings.on_epoch is not None:

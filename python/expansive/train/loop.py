@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate import Accelerator
 from accelerate.utils import set_seed
 from numpy.typing import NDArray
 from rich import progress as bars
@@ -81,7 +80,6 @@ class State:
 def train(
     phase: Phase,
     settings: Settings,
-    accelerator: Accelerator,
     state: State,
     finish_epoch: Callable[[Record], None],
 ) -> None:
@@ -93,9 +91,7 @@ def train(
         Its module holds the weights that belong to `state`; afterwards those of the best or of
         the last epoch, as the settings select. Its modes are restored, also after an error.
     settings : Settings
-        Optimizer, schedule, loss, selection and seed.
-    accelerator : Accelerator
-        Gives the device, the precision, and the share of each process.
+        Device, optimizer, schedule, loss, selection and seed.
     state : State
         Where to begin; brought up to date before each `finish_epoch`.
     finish_epoch : callable (record) -> None
@@ -115,10 +111,10 @@ def train(
     global generators are as before after each epoch.
     """
     progress = state.progress
-    loop = _Loop(phase, settings, accelerator)
+    loop = _Loop(phase, settings)
     if state.optimizer is not None:
         loop.optimizer.load_state_dict(state.optimizer)
-    with loop, _bar(phase, progress.epoch, settings, accelerator) as advance:
+    with loop, _bar(phase, progress.epoch, loop.shown) as advance:
         for epoch in range(progress.epoch, phase.epochs):
             started = time.perf_counter()
             record = loop.epoch(epoch) | loop.validate()
@@ -141,8 +137,10 @@ def train(
 class _Loop:
     """A phase made ready on its device; a context that gives the module back as it was."""
 
-    def __init__(self, phase: Phase, settings: Settings, accelerator: Accelerator) -> None:
-        self.phase, self.settings, self.accelerator = phase, settings, accelerator
+    def __init__(self, phase: Phase, settings: Settings) -> None:
+        self.phase, self.settings = phase, settings
+        self.accelerator = accelerator = settings.accelerator()
+        self.shown = settings.progress and accelerator.is_main_process
         number = PHASES.index(phase.name)
         self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
         batches = loader(
@@ -162,7 +160,6 @@ class _Loop:
 
     def __exit__(self, *error: object) -> None:
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
-        self.accelerator.free_memory()
         for part, training in self.modes:
             part.training = training
 
@@ -241,9 +238,7 @@ def seeded(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
 
 
 @contextmanager
-def _bar(
-    phase: Phase, done: int, settings: Settings, accelerator: Accelerator
-) -> Iterator[Callable[[Record], None]]:
+def _bar(phase: Phase, done: int, shown: bool) -> Iterator[Callable[[Record], None]]:
     """Show a progress bar over epochs; gives what to call after each."""
     columns = (
         bars.TextColumn("{task.description:<8}"),
@@ -252,7 +247,6 @@ def _bar(
         bars.TimeRemainingColumn(),
         bars.TextColumn("{task.fields[result]}"),
     )
-    shown = settings.progress and accelerator.is_main_process
     with bars.Progress(*columns, disable=not shown) as bar:
         task = bar.add_task(phase.name, total=phase.epochs, completed=done, result="")
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate import Accelerator
 from torch import Tensor, nn
 
 from expansive.train.expand import METHODS, Plan
@@ -80,6 +81,14 @@ class Settings:
         value = getattr(self, name)
         if value not in choices:
             raise ValueError(f"{name} must be one of {sorted(choices)}, not {value!r}")
+
+    def accelerator(self) -> Accelerator:
+        """Make the accelerator that gives device, precision and the share of this process.
+
+        All of one Python process share their device; a new one for each use holds on to no module
+        or data of an earlier use.
+        """
+        return Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
 
     def record(self) -> dict[str, Any]:
         """Give the settings that decide the result, ready for JSON; a callable by its name."""

@@ -8,7 +8,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
@@ -125,8 +124,7 @@ class ThreePhaseTrainer(Settings):
         if not isinstance(self.model, nn.Module):
             raise TypeError(f"model must be a torch module, not {type(self.model).__name__}")
         self._head = find_head(self.model, self.head)
-        self._accelerator = Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
-        self._journal = Journal(self, self.head, self._accelerator)
+        self._journal = Journal(self, self.head)
         self._rows: Split | None = None
         self._val: Embeddings | None = None
         self._before: nn.Module | None = None
@@ -239,7 +237,7 @@ class ThreePhaseTrainer(Settings):
             plan,
             self._embed(test_set),
             self,
-            self._accelerator,
+            self.accelerator(),
             self.seconds,
         )
 
@@ -253,7 +251,7 @@ class ThreePhaseTrainer(Settings):
         """
         n_classes = len(self._expanded()[0].classes)
         _, predicted = predict(
-            self.model, rows, n_classes, self._accelerator, self.batch_size, self.num_workers
+            self.model, rows, n_classes, self.accelerator(), self.batch_size, self.num_workers
         )
         return predicted
 
@@ -277,7 +275,7 @@ class ThreePhaseTrainer(Settings):
         if saved is not None:
             self._before.load_state_dict(saved.weights["before"])
         elif self.reinit_head:
-            with seeded((self.seed,), self._accelerator.device):
+            with seeded((self.seed,), self.accelerator().device):
                 reinitialise(self._head)
         val = None if self._val is None else self._val.rows()
         phase = head_phase(self._head, real, plan, val, self)
@@ -295,11 +293,11 @@ class ThreePhaseTrainer(Settings):
         def finish_epoch(record: Record) -> None:
             self._journal.enter(self.model, state, extra, record)
 
-        train(phase, self, self._accelerator, state, finish_epoch)
+        train(phase, self, state, finish_epoch)
 
     def _embed(self, rows: Rows) -> Embeddings:
         return embed(
-            self.model, self.head, rows, self._accelerator, self.batch_size, self.num_workers
+            self.model, self.head, rows, self.accelerator(), self.batch_size, self.num_workers
         )
 
     def _expanded(self) -> tuple[Split, Embeddings, Plan]:

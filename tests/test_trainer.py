@@ -1,0 +1,487 @@
+"""Three-phase training on small data: what it improves, what it leaves alone, what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from expansive import SynthesisPlan, metrics
+from expansive.train import ThreePhaseTrainer, rebalance_head
+from expansive.train.data import labels_of, split
+from expansive.train.embedding import embed
+from expansive.train.head import Expanded
+from expansive.train.schedule import factor
+from torch import Tensor, nn
+from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+from training import COUNTS, blobs, network, trainer
+
+pytestmark = pytest.mark.train
+
+
+def states(module: nn.Module) -> dict[str, Tensor]:
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def differing(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    return {name for name, now in module.state_dict().items() if not torch.equal(now, before[name])}
+
+
+# What it does ---------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def digits() -> tuple[Dataset[Any], Dataset[Any]]:
+    """Long-tailed scikit-learn digits (100 to 3 rows per class) and a balanced test set."""
+    from sklearn.datasets import load_digits
+
+    x, y = load_digits(return_X_y=True)
+    rows = torch.tensor(x / 16, dtype=torch.float32)
+    order = np.random.default_rng(0).permutation(len(y))
+    train, test = order[:1200], order[1200:]
+    tail = [train[y[train] == c][: round(100 * 0.03 ** (c / 9))] for c in range(10)]
+    kept = np.concatenate(tail)
+    pairs = [TensorDataset(rows[part], torch.tensor(y[part])) for part in (kept, test)]
+    return pairs[0], pairs[1]
+
+
+def test_eos_raises_balanced_accuracy_and_narrows_the_gap_on_digits(
+    digits: tuple[Dataset[Any], Dataset[Any]],
+) -> None:
+    train, test = digits
+    quick = {"epochs": 20, "head_epochs": 10, "batch_size": 64, "k": 10}
+    fitted = trainer(
+        network(10, inputs=64), select="last", val_fraction=0.0, warmup_epochs=5, **quick
+    ).fit(train)
+    found = fitted.evaluate(test)
+    assert found.after.balanced_accuracy > found.before.balanced_accuracy + 0.02
+    assert found.gap_after.mean() < 0.7 * found.gap_before.mean()
+    assert found.after.few > found.before.few
+    assert found.before.balanced_accuracy > 0.5
+    predicted = fitted.predict(test)
+    truth = labels_of(test, "test")
+    assert metrics.balanced_accuracy(truth, predicted) == found.after.balanced_accuracy
+    json.dumps(found.settings)
+
+
+@pytest.mark.parametrize(
+    "method", ["eos", "smote", "random", lambda x, y: SynthesisPlan.eos(x, y, k=2, seed=3)]
+)
+def test_every_method_balances_the_classes(method: Any) -> None:
+    fitted = trainer(method=method).fit(blobs())
+    expanded = Expanded(fitted.embeddings, fitted.plan)
+    assert len(set(torch.bincount(expanded.labels).tolist())) == 1
+    found = fitted.evaluate(blobs((20, 20, 20), seed=1))
+    assert found.classes == ["0", "1", "2"]
+    assert found.train_counts.tolist() == [32, 16, 5]
+    assert set(found.seconds) == {"backbone", "expand", "head"}
+    assert not np.array_equal(found.head_norms_before, found.head_norms_after)
+    if method != "eos":
+        return
+    assert (found.gap_after <= found.gap_before).all()
+    assert found.gap_after.sum() < found.gap_before.sum()
+
+
+def test_gaps_equal_those_of_materialised_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    fitted = trainer().fit(blobs())
+    monkeypatch.setattr("expansive.train.expand.SLICE_ROWS", 7)
+    test = blobs((20, 20, 20), seed=1)
+    found = fitted.evaluate(test)
+    x, y = fitted.embeddings
+    test_x, test_y = embed(fitted.model, fitted.head, test, fitted.accelerator())
+    before = metrics.generalization_gap(x, y, test_x, test_y)
+    np.testing.assert_array_equal(found.gap_before, before)
+    assert fitted.plan.n_samples > 2 * 7
+    both_x = np.concatenate([x.numpy(), fitted.plan.generate(x, 0, fitted.plan.n_samples).numpy()])
+    both_y = np.concatenate([y.numpy(), fitted.plan.labels()])
+    after = metrics.generalization_gap(both_x, both_y, test_x, test_y)
+    np.testing.assert_array_equal(found.gap_after, after)
+
+
+def test_the_sample_holds_rows_of_each_kind() -> None:
+    fitted = trainer().fit(blobs())
+    sample = fitted.evaluate(blobs((500, 20, 20), seed=1)).sample
+    assert sample.train_x.shape == (32 + 16 + 5, 16)
+    assert np.bincount(sample.test_y).tolist() == [100, 20, 20]
+    made = fitted.plan.generate(fitted.embeddings.x, 0, fitted.plan.n_samples).numpy()
+    np.testing.assert_array_equal(sample.synthetic_x, made)
+    np.testing.assert_array_equal(sample.synthetic_y, fitted.plan.labels())
+
+
+def test_embeddings_are_what_enters_the_head_in_evaluation_mode() -> None:
+    model, rows = network(), blobs()
+    found = embed(model, "classifier.1", rows, trainer().accelerator(), batch_size=7)
+    model.eval()
+    # Batches of other sizes may be summed in another order.
+    torch.testing.assert_close(found.x, model.body(rows.tensors[0]))
+    assert torch.equal(found.y, rows.tensors[1])
+
+
+def test_expanded_rows_are_the_real_then_the_planned_ones() -> None:
+    fitted = trainer()
+    plan = fitted.expand(blobs())
+    x, y = fitted.embeddings
+    rows = Expanded(fitted.embeddings, plan)
+    made = plan.generate(x, 0, plan.n_samples)
+    order = np.random.default_rng(0).permutation(len(rows))
+    got_x, got_y = rows.__getitems__(order.tolist())
+    assert torch.equal(got_x, torch.cat([x, made])[order])
+    assert torch.equal(got_y, torch.cat([y, torch.tensor(plan.labels())])[order])
+
+
+# What it leaves alone -------------------------------------------------------------------------
+
+
+def test_phase_three_changes_no_bit_outside_the_head() -> None:
+    fitted = trainer()
+    fitted.fit_backbone(blobs())
+    fitted.expand(blobs())
+    before = states(fitted.model)
+    fitted.fit_head()
+    assert "body.1.running_mean" in before
+    assert differing(fitted.model, before) == {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_rebalance_head_trains_the_head_of_a_trained_network_alone() -> None:
+    model = network()
+    trainer(model).fit_backbone(blobs())
+    before = states(model)
+    settings = {"head_epochs": 3, "k": 3, "progress": False, "cpu": True}
+    assert rebalance_head(model, "classifier.1", data=blobs(), **settings) is model
+    assert differing(model, before) == {"classifier.1.weight", "classifier.1.bias"}
+
+
+def test_rebalance_head_selects_on_a_given_validation_set() -> None:
+    lines: list[dict[str, Any]] = []
+    settings = {"head_epochs": 3, "k": 3, "progress": False, "cpu": True}
+    rebalance_head(
+        network(),
+        "classifier.1",
+        data=blobs(),
+        val_set=blobs(seed=4),
+        on_epoch=lines.append,
+        **settings,
+    )
+    assert all("val_balanced_accuracy" in line for line in lines)
+
+
+def fail(*arguments: Any) -> Any:
+    raise RuntimeError("stop here")
+
+
+class FailsInEvaluation(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x if self.training else fail()
+
+
+@pytest.mark.parametrize("stage", ["loss", "embedding", "callback", "validation"])
+def test_modes_and_hooks_are_restored_after_an_error(stage: str) -> None:
+    model = network()
+    model.body[1].eval()
+    modes = [part.training for part in model.modules()]
+    settings: dict[str, Any] = {"loss": {"loss": fail}, "callback": {"on_epoch": fail}}.get(
+        stage, {}
+    )
+    if stage in ("embedding", "validation"):
+        model.body[3] = FailsInEvaluation()
+    fitted = trainer(model, **settings)
+    run = fitted.expand if stage == "embedding" else fitted.fit
+    with pytest.raises(RuntimeError, match="stop here"):
+        run(blobs())
+    assert [part.training for part in model.modules()] == modes
+    assert not any(part._forward_pre_hooks for part in model.modules())
+    assert "forward" not in vars(model)
+
+
+def test_global_generators_are_as_before() -> None:
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    expected = torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
+    model = network()
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002
+    random.seed(5)
+    trainer(model).fit(blobs())
+    assert (torch.rand(1), np.random.rand(), random.random()) == expected  # noqa: NPY002
+
+
+# Settings -------------------------------------------------------------------------------------
+
+
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others() -> None:
+    first, same, other = (states(trainer(seed=s).fit(blobs()).model) for s in (1, 1, 2))
+    assert all(torch.equal(first[name], same[name]) for name in first)
+    assert not all(torch.equal(first[name], other[name]) for name in first)
+
+
+def test_the_best_epoch_is_kept() -> None:
+    # The last epochs ruin the network, so that the best and the last epoch differ.
+    def ruin(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(parameters, lr=30.0)
+
+    lines: list[dict[str, Any]] = []
+    fitted = trainer(optimizer=ruin, epochs=6, schedule="constant", on_epoch=lines.append)
+    fitted.fit_backbone(blobs(), blobs(seed=3))
+    validated = [line["val_balanced_accuracy"] for line in lines]
+    assert max(validated) > min(validated)
+    fitted.expand(blobs(), blobs(seed=3))
+    truth, predicted = blobs(seed=3).tensors[1], fitted.predict(blobs(seed=3))
+    assert metrics.balanced_accuracy(truth, predicted) == max(validated)
+
+
+def test_reinit_head_begins_phase_three_anew() -> None:
+    still = {"lr": 1e-30, "select": "last"}
+    kept, drawn = network(), network()
+    start = states(kept)
+    trainer(kept, **still).fit(blobs())
+    trainer(drawn, reinit_head=True, **still).fit(blobs())
+    torch.testing.assert_close(kept.classifier[1].weight, start["classifier.1.weight"])
+    assert (drawn.classifier[1].weight - start["classifier.1.weight"]).abs().max() > 0.01
+
+
+def test_a_callable_loss_and_an_output_with_logits_work() -> None:
+    @dataclasses.dataclass
+    class Output:
+        logits: Tensor
+
+    class Wrapped(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.inner = network()
+
+        def forward(self, x: Tensor) -> Output:
+            return Output(self.inner(x))
+
+    smooth = nn.CrossEntropyLoss(label_smoothing=0.1)
+    fitted = trainer(Wrapped(), loss=smooth, head="inner.classifier.1").fit(blobs())
+    assert fitted.evaluate(blobs(seed=1)).after.balanced_accuracy > 0.4
+
+
+def test_the_log_has_a_line_per_epoch(tmp_path: Path) -> None:
+    trainer(log_path=tmp_path / "log.jsonl").fit(blobs())
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [
+        (phase, epoch) for phase in ("backbone", "head") for epoch in (1, 2, 3, 4)
+    ]
+    assert {"lr", "loss", "val_balanced_accuracy", "seconds"} <= set(lines[0])
+    assert lines[0]["lr"] == 0.1
+
+
+def test_progress_bars_are_shown_unless_silenced(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer().fit(blobs())
+    assert capsys.readouterr().out == ""
+    trainer(progress=True).fit(blobs())
+    shown = capsys.readouterr().out
+    assert "backbone" in shown
+    assert "head" in shown
+
+
+def test_schedules() -> None:
+    published = [factor("step", epoch, 200, 5) for epoch in (0, 3, 4, 5, 159, 160, 179, 180, 199)]
+    assert published == [0.2, 0.8, 1.0, 1.0, 1.0, 1e-2, 1e-2, 1e-4, 1e-4]
+    cosine = [factor("cosine", epoch, 12, 2) for epoch in range(12)]
+    assert cosine[:3] == [0.5, 1.0, 1.0]
+    assert cosine[7] == pytest.approx(0.5)
+    assert cosine[1:] == sorted(cosine[1:], reverse=True)
+    assert min(cosine) > 0
+    assert [factor("constant", epoch, 3, 5) for epoch in range(3)] == [1.0, 1.0, 1.0]
+
+
+# Data -----------------------------------------------------------------------------------------
+
+
+def test_the_split_is_stratified_and_leaves_a_single_row_in_training() -> None:
+    rows = split(blobs((40, 20, 2, 1)), None, None, 0.1, 0)
+    assert rows.counts.tolist() == [36, 18, 1, 1]
+    val = labels_of(rows.val, "val")
+    assert np.bincount(val, minlength=4).tolist() == [4, 2, 1, 0]
+    assert not set(rows.train.indices) & set(rows.val.indices)
+    again = split(blobs((40, 20, 2, 1)), None, None, 0.1, 1)
+    assert again.val.indices != rows.val.indices
+
+
+@pytest.mark.parametrize("method", ["eos", "random"])
+def test_a_class_of_one_row_and_none_in_validation_is_trained(method: str) -> None:
+    fitted = trainer(network(4), method=method).fit(blobs((40, 20, 6, 1)))
+    found = fitted.evaluate(blobs((20, 20, 20, 20), seed=1))
+    assert found.train_counts[3] == 1
+    assert np.isfinite(found.gap_after).all()
+
+
+def test_a_given_validation_set_may_lack_a_class() -> None:
+    fitted = trainer().fit(blobs(), blobs((10, 10), seed=2))
+    assert fitted.evaluate(blobs(seed=1)).train_counts.tolist() == list(COUNTS)
+
+
+class Augmented(Dataset[Any]):
+    """`rows` with noise from torch's global generator, and a count of what was read."""
+
+    def __init__(self, rows: TensorDataset) -> None:
+        self.rows, self.targets, self.read = rows, rows.tensors[1], 0
+        self.classes = ["one", "two", "three"]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        self.read += 1
+        x, y = self.rows[row]
+        return x + 10 * torch.rand(1), y
+
+
+def test_embeddings_come_from_the_rows_without_augmentation() -> None:
+    augmented = Augmented(blobs())
+    fitted = trainer(val_fraction=0.0, select="last")
+    fitted.expand(augmented, embed_set=blobs())
+    plain = embed(fitted.model, "classifier.1", blobs(), fitted.accelerator(), batch_size=16)
+    assert torch.equal(fitted.embeddings.x, plain.x)
+    assert augmented.read == 1, "labels come from targets; one item is looked at for its form"
+    fitted.fit_head()
+    assert fitted.evaluate(blobs(seed=1)).classes == ["one", "two", "three"]
+
+
+def test_loading_in_processes_gives_the_same_bits() -> None:
+    one, two = network(), network()
+    trainer(one).fit_backbone(blobs())
+    trainer(two, num_workers=1, epochs=4).fit_backbone(blobs())
+    assert not differing(one, two.state_dict())
+
+
+def test_a_last_batch_of_one_row_does_not_stop_batch_norm() -> None:
+    trainer(val_fraction=0.0, select="last", epochs=1, batch_size=13).fit(blobs())
+    assert sum(COUNTS) % 13 == 1
+
+
+class Stream(IterableDataset[Any]):
+    def __iter__(self) -> Any:
+        return iter(())
+
+
+def relabelled(change: Callable[[Tensor], Tensor]) -> TensorDataset:
+    x, y = blobs().tensors
+    return TensorDataset(x, change(y))
+
+
+@pytest.mark.parametrize(
+    ("rows", "error", "message"),
+    [
+        (Subset(blobs(), []), ValueError, "train_set is empty"),
+        (Stream(), TypeError, "must be a torch Dataset with a length, not Stream"),
+        (TensorDataset(torch.zeros(3, 2)), TypeError, "pairs"),
+        (relabelled(lambda y: y - 1), ValueError, "must be 0 ... n_classes - 1, not -1"),
+        (relabelled(lambda y: y * 0), ValueError, "one class only"),
+        (relabelled(lambda y: y * 2), ValueError, "no row of class 1"),
+        (blobs((1, 1, 1)), ValueError, "needs validation rows"),
+    ],
+)
+def test_bad_training_sets_are_refused_before_any_work(
+    rows: Any, error: type[Exception], message: str
+) -> None:
+    model = network()
+    before = states(model)
+    with pytest.raises(error, match=message):
+        trainer(model).fit(rows)
+    assert not differing(model, before)
+
+
+def test_validation_and_plain_rows_must_fit_the_training_rows() -> None:
+    with pytest.raises(ValueError, match="val_set has the label 3"):
+        trainer().fit(blobs(), blobs((5, 5, 5, 5)))
+    with pytest.raises(ValueError, match="embed_set must hold the rows"):
+        trainer().fit(blobs(), embed_set=blobs((40, 20, 7)))
+
+
+def test_test_sets_must_hold_every_class_and_no_other() -> None:
+    fitted = trainer().fit(blobs())
+    with pytest.raises(ValueError, match="test_set has no row of class '2'"):
+        fitted.evaluate(blobs((5, 5)))
+    with pytest.raises(ValueError, match="test_set has the label 3"):
+        fitted.evaluate(blobs((5, 5, 5, 5)))
+
+
+# Refusals -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "classifier.9"}, "body.0, .*classifier.1"),
+        ({"loss": "hinge"}, r"loss must be one of \['ce'\], not 'hinge'"),
+        ({"method": "adasyn"}, r"method must be one of \['eos', 'random', 'smote'\]"),
+        ({"schedule": "poly"}, "schedule must be one of"),
+        ({"select": "first"}, "select must be one of"),
+        ({"mixed_precision": "fp8"}, "mixed_precision must be one of"),
+        ({"epochs": 0}, "epochs must be at least 1, not 0"),
+        ({"head_epochs": 0}, "head_epochs must be at least 1"),
+        ({"batch_size": 0}, "batch_size must be at least 1"),
+        ({"k": 0}, "k must be at least 1"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
+        ({"seed": -1}, "seed must be at least 0"),
+        ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\)"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer(**settings)
+
+
+def test_a_log_in_no_folder_and_a_model_that_is_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="log_path"):
+        trainer(log_path=tmp_path / "missing" / "log.jsonl")
+    with pytest.raises(TypeError, match="model must be a torch module, not list"):
+        ThreePhaseTrainer([])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("layers", "head", "message"),
+    [
+        ([nn.Unflatten(1, (1, 6)), nn.Flatten(), nn.Linear(6, 3)], "1", r"\[batch, d\], not \["),
+        ([nn.Linear(6, 4)], "0", r"logits of shape \[batch, 3\], one per class, not \[16, 4\]"),
+        ([nn.ModuleDict({"unused": nn.Linear(6, 3)}), nn.Linear(6, 3)], "0.unused", "did not call"),
+    ],
+)
+def test_a_head_that_does_not_fit_is_refused(
+    layers: list[nn.Module], head: str, message: str
+) -> None:
+    class Chain(nn.Sequential):
+        def forward(self, x: Tensor) -> Tensor:
+            for layer in self:
+                x = x if isinstance(layer, nn.ModuleDict) else layer(x)
+            return x
+
+    with pytest.raises(ValueError, match=message):
+        trainer(Chain(*layers), head=head).fit(blobs())
+
+
+def test_a_frozen_head_is_refused() -> None:
+    model = network()
+    model.classifier.requires_grad_(False)
+    with pytest.raises(ValueError, match="head has no parameter with requires_grad=True"):
+        rebalance_head(model, "classifier.1", data=blobs(), progress=False, cpu=True, k=3)
+
+
+def test_a_loss_that_is_not_finite_stops_the_training() -> None:
+    with pytest.raises(FloatingPointError, match="the loss of the backbone is nan in epoch 1"):
+        trainer(loss=lambda logits, labels: logits.sum() * torch.nan).fit(blobs())
+
+
+def test_phases_out_of_order_are_refused() -> None:
+    fitted = trainer()
+    for call in (
+        fitted.fit_head,
+        lambda: fitted.evaluate(blobs()),
+        lambda: fitted.predict(blobs()),
+    ):
+        with pytest.raises(RuntimeError, match="call fit or expand first"):
+            call()
+    fitted.expand(blobs())
+    with pytest.raises(RuntimeError, match="call fit_head first"):
+        fitted.evaluate(blobs())

@@ -1,0 +1,43 @@
+"""Small networks and data sets for the tests of training."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from expansive.train import ThreePhaseTrainer
+from torch import nn
+from torch.utils.data import TensorDataset
+
+# Batches this small are slower on two threads than on one.
+torch.set_num_threads(1)
+
+COUNTS = (40, 20, 6)
+
+
+def blobs(counts: tuple[int, ...] = COUNTS, seed: int = 0) -> TensorDataset:
+    """Overlapping Gaussian classes in six dimensions, `counts` rows of each."""
+    generator = np.random.default_rng(seed)
+    centres = 2.0 * np.eye(6)[: len(counts)]
+    x = np.concatenate([generator.normal(centres[c], 1.0, (n, 6)) for c, n in enumerate(counts)])
+    y = np.repeat(np.arange(len(counts)), counts)
+    return TensorDataset(torch.tensor(x, dtype=torch.float32), torch.tensor(y))
+
+
+def network(n_classes: int = 3, inputs: int = 6, seed: int = 0) -> nn.Sequential:
+    """Make an MLP with BatchNorm, Dropout and a nested head, ``"classifier.1"``."""
+    torch.manual_seed(seed)
+    body = nn.Sequential(nn.Linear(inputs, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2))
+    classifier = nn.Sequential(nn.Identity(), nn.Linear(16, n_classes))
+    model = nn.Sequential()
+    model.add_module("body", body)
+    model.add_module("classifier", classifier)
+    return model
+
+
+def trainer(model: nn.Module | None = None, **settings: Any) -> ThreePhaseTrainer:
+    """Make a quick, silent trainer on the CPU."""
+    small = {"epochs": 4, "head_epochs": 4, "batch_size": 16, "warmup_epochs": 1, "k": 3}
+    quiet = {"progress": False, "cpu": True, "head": "classifier.1", "val_fraction": 0.2}
+    return ThreePhaseTrainer(model or network(), **(small | quiet | settings))
