@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import random
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -485,3 +488,23 @@ def test_phases_out_of_order_are_refused() -> None:
     fitted.expand(blobs())
     with pytest.raises(RuntimeError, match="call fit_head first"):
         fitted.evaluate(blobs())
+
+
+def test_two_processes_train_one_network(tmp_path: Path) -> None:
+    script = Path(__file__).with_name("two_processes.py")
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(
+        [*command, str(script), str(tmp_path / "log.jsonl")],
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    first, second = (json.loads((tmp_path / f"rank-{r}.json").read_text()) for r in (0, 1))
+    assert first == second
+    assert first["processes"] == 2
+    assert first["in_order"]
+    assert np.sum(first["confusion"]) == 61, "rows that pad the last batch are not counted"
+    assert len((tmp_path / "log.jsonl").read_text().splitlines()) == 8
