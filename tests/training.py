@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from expansive.train import ThreePhaseTrainer
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 # Batches this small are slower on two threads than on one.
@@ -41,3 +41,13 @@ def trainer(model: nn.Module | None = None, **settings: Any) -> ThreePhaseTraine
     small = {"epochs": 4, "head_epochs": 4, "batch_size": 16, "warmup_epochs": 1, "k": 3}
     quiet = {"progress": False, "cpu": True, "head": "classifier.1", "val_fraction": 0.2}
     return ThreePhaseTrainer(model or network(), **(small | quiet | settings))
+
+
+def states(module: nn.Module) -> dict[str, Tensor]:
+    """Copy the state of a module."""
+    return {name: value.clone() for name, value in module.state_dict().items()}
+
+
+def differing(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
+    """Name the tensors whose bits are not those of `before`."""
+    return {name for name, now in module.state_dict().items() if not torch.equal(now, before[name])}
