@@ -1,4 +1,5 @@
-// Run-time choice of instruction set: one table of kernels for each, filled by one translation unit.
+// Run-time choice of instruction set: one table of kernels for each, filled by one translation
+// unit.
 #pragma once
 
 #include <cstdint>
@@ -19,11 +20,11 @@ struct CandidateList {
 
 // One tile of queries against a run of panels: see screen.h.
 struct ScreenTask {
-  const float* queries = nullptr;            // [d][tile_queries]
-  const float* thresholds = nullptr;         // [tile_queries]
-  CandidateList* lists = nullptr;            // [tile_queries]
-  const float* panels = nullptr;             // [panels][d][panel_columns]
-  const float* negated_half_norms = nullptr; // [panels][panel_columns]
+  const float* queries = nullptr;             // [d][tile_queries]
+  const float* thresholds = nullptr;          // [tile_queries]
+  CandidateList* lists = nullptr;             // [tile_queries]
+  const float* panels = nullptr;              // [panels][d][panel_columns]
+  const float* negated_half_norms = nullptr;  // [panels][panel_columns]
   int64_t d = 0;
   int64_t first_panel = 0;
   int64_t end_panel = 0;

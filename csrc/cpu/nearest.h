@@ -1,8 +1,9 @@
 // What is known of one query's nearest rows while the database goes by.
 //
-// Candidates come from the screen. When their list is full it is pruned: the k best candidates bound
-// the k-th distance from above, and what cannot be below that bound is dropped. Only candidates that
-// pruning cannot decide are refined, that is measured exactly; at the end the few left are, too.
+// Candidates come from the screen. When their list is full it is pruned: the k best candidates
+// bound the k-th distance from above, and what cannot be below that bound is dropped. Only
+// candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
+// left are, too.
 #pragma once
 
 #include <cstdint>

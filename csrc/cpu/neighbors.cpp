@@ -1,8 +1,8 @@
 // Certified-exact search on the CPU: group by class, pack, screen, refine.
 //
-// The database is packed in one stretch if memory allows, else in several that pass by one after the
-// other. Queries are cut into blocks; when they are few, each block's way through a stretch is cut
-// too, into shares whose finds are merged.
+// The database is packed in one stretch if memory allows, else in several that pass by one after
+// the other. Queries are cut into blocks; when they are few, each block's way through a stretch is
+// cut too, into shares whose finds are merged.
 #include "expansive/neighbors.h"
 
 #include <algorithm>
@@ -100,9 +100,9 @@ void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, T* di
            int64_t* index) {
   for (int64_t i = 0; i < k; ++i) {
     const bool found = i < static_cast<int64_t>(nearest.size());
-    distance[i] = found ? static_cast<T>(finish(nearest[static_cast<size_t>(i)].squared_distance,
-                                                metric))
-                        : std::numeric_limits<T>::infinity();
+    distance[i] =
+        found ? static_cast<T>(finish(nearest[static_cast<size_t>(i)].squared_distance, metric))
+              : std::numeric_limits<T>::infinity();
     index[i] = found ? nearest[static_cast<size_t>(i)].row : -1;
   }
 }
@@ -132,9 +132,8 @@ std::vector<int64_t> class_order(const Queries& queries, Relation relation) {
   std::vector<int64_t> order(static_cast<size_t>(queries.rows.n));
   std::iota(order.begin(), order.end(), int64_t{0});
   if (relation != Relation::any) {
-    std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) {
-      return queries.codes[a] < queries.codes[b];
-    });
+    std::stable_sort(order.begin(), order.end(),
+                     [&](int64_t a, int64_t b) { return queries.codes[a] < queries.codes[b]; });
   }
   return order;
 }
@@ -175,13 +174,14 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
     query_scales = find_row_scales(queries.rows, *database.kernels, resources.threads, interrupt);
   }
   const std::vector<int64_t> order = class_order(queries, relation);
-  const SearchPlan plan{database, queries, query_scales, order, std::min(k, database.rows.n), relation};
+  const SearchPlan plan{database, queries, query_scales, order, std::min(k, database.rows.n),
+                        relation};
 
   const int64_t n = queries.rows.n, tile = database.kernels->tile_queries;
   const int64_t even_share = divide_up(n, int64_t{4} * resources.threads);
-  const int64_t fitting =
-      std::min({kBlockQueries, kBlockBytes / (database.rows.d * 4),
-                resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
+  const int64_t fitting = std::min(
+      {kBlockQueries, kBlockBytes / (database.rows.d * 4),
+       resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
   const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
   const int64_t shares = std::max<int64_t>(1, resources.threads / divide_up(n, block));
   const int64_t stretch = impl_->resident ? database.rows.n : impl_->stretch_length(resources);

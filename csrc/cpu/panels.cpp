@@ -69,7 +69,8 @@ double Panels::pack(const Database& database, int64_t panel, float* images) {
 
   float* out = data_.data() + panel * width * d;
   for (int64_t j = 0; j < d; ++j) {
-    for (int64_t column = 0; column < width; ++column) out[j * width + column] = images[column * d + j];
+    for (int64_t column = 0; column < width; ++column)
+      out[j * width + column] = images[column * d + j];
   }
   return largest;
 }

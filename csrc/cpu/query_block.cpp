@@ -69,7 +69,8 @@ void QueryBlock::pack(int64_t i) {
 const double* QueryBlock::widen(int64_t i) {
   const int64_t row = query(i);
   const Rows& rows = plan_.queries.rows;
-  const double scale = plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(row)];
+  const double scale =
+      plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(row)];
   kernels_.widen[static_cast<int>(rows.dtype)](rows.row(row), scale, rows.d, widened_.data());
   return widened_.data();
 }

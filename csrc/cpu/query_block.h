@@ -1,5 +1,5 @@
-// A block of queries on its way through the database: images packed in tiles, one candidate list and
-// one set of nearest rows for each query. Used by one thread at a time.
+// A block of queries on its way through the database: images packed in tiles, one candidate list
+// and one set of nearest rows for each query. Used by one thread at a time.
 #pragma once
 
 #include <cstdint>
@@ -37,7 +37,9 @@ class QueryBlock {
 
   int64_t size() const { return end_ - first_; }
   int64_t query(int64_t i) const { return plan_.order[static_cast<size_t>(first_ + i)]; }
-  const std::vector<Neighbor>& nearest(int64_t i) { return nearest_[static_cast<size_t>(i)].sorted(); }
+  const std::vector<Neighbor>& nearest(int64_t i) {
+    return nearest_[static_cast<size_t>(i)].sorted();
+  }
 
  private:
   // Panels that may hold rows in the relation of some query of a tile: at most two runs.

@@ -70,7 +70,8 @@ Scan scan(Rows rows, int threads, Interrupt& interrupt) {
   });
   Scan whole;
   for (const Scan& part : parts) {
-    if (part.first_bad_row >= 0) return {part.first_bad_row, std::numeric_limits<double>::infinity()};
+    if (part.first_bad_row >= 0)
+      return {part.first_bad_row, std::numeric_limits<double>::infinity()};
     whole.largest = std::max(whole.largest, part.largest);
   }
   return whole;

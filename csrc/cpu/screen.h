@@ -48,9 +48,9 @@ int64_t screen(const ScreenTask& task) {
       if (any == 0) continue;
       CandidateList& list = task.lists[q];
       for (int v = 0; v < kVectors; ++v) {
-        list.count += append_lanes(sum[q][v], reached[v],
-                                   first + static_cast<uint32_t>(v * Vector::kWidth),
-                                   list.values + list.count, list.columns + list.count);
+        list.count +=
+            append_lanes(sum[q][v], reached[v], first + static_cast<uint32_t>(v * Vector::kWidth),
+                         list.values + list.count, list.columns + list.count);
       }
       full = full || list.count >= list.full;
     }

@@ -16,7 +16,8 @@ struct Interrupted : std::runtime_error {
 class Interrupt {
  public:
   // `requested` is asked on the calling thread alone, at most once in 50 ms.
-  explicit Interrupt(std::function<bool()> requested = nullptr) : requested_(std::move(requested)) {}
+  explicit Interrupt(std::function<bool()> requested = nullptr)
+      : requested_(std::move(requested)) {}
 
   // Called often by every worker; worker 0 is the calling thread. Throws Interrupted.
   void check(int worker) {

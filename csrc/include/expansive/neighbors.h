@@ -22,8 +22,9 @@ struct Resources {
   int64_t memory_budget = int64_t{1} << 30;  // bytes of scratch, beside the caller's arrays
 };
 
-// Points to search for. `codes` (class of each query, -1 for a class the database lacks) may be null
-// for Relation::any; `own_rows` (the database row each query is, never its own neighbour) may be.
+// Points to search for. `codes` (class of each query, -1 for a class the database lacks) may be
+// null for Relation::any; `own_rows` (the database row each query is, never its own neighbour) may
+// be.
 struct Queries {
   Rows rows;
   const int64_t* codes = nullptr;

@@ -17,8 +17,8 @@ namespace expansive {
 
 // Compressed tables; *_start arrays have one more entry than what they index.
 struct Partners {
-  const int64_t* sample_start = nullptr;   // class -> first synthetic row
-  const int64_t* base_start = nullptr;     // class -> first entry of bases
+  const int64_t* sample_start = nullptr;  // class -> first synthetic row
+  const int64_t* base_start = nullptr;    // class -> first entry of bases
   int64_t n_classes = 0;
   const int64_t* bases = nullptr;          // rows of x
   const int64_t* partner_start = nullptr;  // base -> first entry of partners
