@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,9 +17,11 @@ from expansive.formats import SUFFIXES, PathLike
 from expansive.imbalance import load_indices, long_tail, save_indices, step
 from expansive.sources import ArrayData, Split
 
+if TYPE_CHECKING:
+    from expansive.torch_set import TorchSet
+
 __all__ = [
     "ArrayData",
-    "TorchSet",
     "load",
     "load_indices",
     "long_tail",
@@ -130,6 +132,8 @@ def to_torch(
         When torch is missing.
     """
     import_extra("torch", "train")
+    from expansive.torch_set import TorchSet
+
     if augment and data.x.ndim != 4:
         raise ValueError(f"augment=True needs images [n, h, w, c], not rows of {data.x.shape}")
     mean, deviation = _statistics(data.x) if like is None else (like.mean, like.deviation)
@@ -138,71 +142,6 @@ def to_torch(
             f"like is normalised over {len(mean)} channels, the data has {data.x.shape[-1]}"
         )
     return TorchSet(data, mean, deviation, padding if augment else None, flip)
-
-
-class TorchSet:
-    """Rows as (float32 tensor, int label) pairs: a torch map-style data set; see `to_torch`.
-
-    Attributes
-    ----------
-    targets : ndarray of int64, shape [n]
-        All labels.
-    classes : list of str
-        Names of the classes.
-    mean, deviation : ndarray of float32, shape [channels]
-        What the rows are normalised with.
-    """
-
-    def __init__(
-        self,
-        data: ArrayData,
-        mean: NDArray[np.float32],
-        deviation: NDArray[np.float32],
-        padding: int | None = None,
-        flip: bool = False,
-    ) -> None:
-        self.data, self.mean, self.deviation = data, mean, deviation
-        self.padding, self.flip = padding, flip
-
-    @property
-    def targets(self) -> NDArray[np.int64]:
-        """All labels, in order (torchvision's name for them)."""
-        return self.data.y
-
-    @property
-    def classes(self) -> list[str]:
-        """Names of the classes."""
-        return self.data.classes
-
-    def __len__(self) -> int:
-        return len(self.data.y)
-
-    def __getitem__(self, row: int) -> tuple[Any, int]:
-        return self.__getitems__([row])[0]
-
-    def __getitems__(self, rows: Sequence[int]) -> list[tuple[Any, int]]:
-        """Fetch a batch at once (torch's DataLoader asks for it where it is offered)."""
-        import torch
-
-        x = (self.data.x[rows].astype(np.float32) - self.mean) / self.deviation
-        batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
-        if self.padding is not None:
-            batch = _augment(batch, self.padding, self.flip)
-        return list(zip(batch, self.data.y[rows].tolist(), strict=True))
-
-
-def _augment(batch: Any, padding: int, flip: bool) -> Any:
-    import torch
-
-    n, channels, height, width = batch.shape
-    padded = torch.nn.functional.pad(batch, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, n, 1))
-    columns = torch.arange(width).expand(n, width)
-    if flip:
-        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
-    i = (top + torch.arange(height))[:, None, :, None]
-    j = (left + columns)[:, None, None, :]
-    return padded[torch.arange(n)[:, None, None, None], torch.arange(channels)[:, None, None], i, j]
 
 
 def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:

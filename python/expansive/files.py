@@ -38,7 +38,7 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
         Before the block runs, when the folder is missing or not writable.
     """
     target = Path(path)
-    _check_folder(target)
+    _require_folder(target)
     handle, name = tempfile.mkstemp(
         prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
     )
@@ -74,8 +74,13 @@ def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
     for target in map(Path, _files(path, labels)):
         if target.is_dir():
             raise IsADirectoryError(f"cannot write {str(target)!r}: it is a folder; name a file")
-        _check_folder(target)
-        tempfile.TemporaryFile(dir=target.parent).close()
+        _require_folder(target)
+        check_folder(target.parent)
+
+
+def check_folder(folder: PathLike) -> None:
+    """Make sure that files can be made in a folder; an OSError says why not."""
+    tempfile.TemporaryFile(dir=folder).close()
 
 
 def load_arrays(
@@ -243,7 +248,7 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
     return [name for name in parquet.read_schema(path).names if name != y_key]
 
 
-def _check_folder(target: Path) -> None:
+def _require_folder(target: Path) -> None:
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist; "

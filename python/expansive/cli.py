@@ -1,0 +1,52 @@
+"""The `expansive` command: errors of the package become one line, everything else a traceback."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from expansive.extras import import_extra
+
+TRACEBACK = "EXPANSIVE_TRACEBACK"
+OURS = (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, ImportError)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Default: those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0, 2 for an error in what was asked, 130 when interrupted. With the
+        environment variable ``EXPANSIVE_TRACEBACK`` set, errors are raised instead.
+    """
+    try:
+        import_extra("rich", "train")
+        typer = import_extra("typer", "train")
+        from expansive.commands import app
+
+        typer.main.get_command(app).main(args=arguments, prog_name="expansive")
+    except SystemExit as stop:
+        # Always raised: with 0 when all went well, with 2 after a usage error, which is shown.
+        return int(stop.code or 0)
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        return 130
+    except OURS as error:
+        if os.environ.get(TRACEBACK):
+            raise
+        print(f"expansive: {_one_line(error)}", file=sys.stderr)
+        return 2
+    return 0
+
+
+def _one_line(error: BaseException) -> str:
+    # str() of a KeyError is the repr of its message.
+    text = error.args[0] if isinstance(error, KeyError) and error.args else error
+    return " ".join(str(text).split()) or type(error).__name__

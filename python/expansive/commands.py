@@ -1,0 +1,281 @@
+"""The sub-commands of `expansive`; needs the extra ``train``. Run through `expansive.cli.main`."""
+
+from __future__ import annotations
+
+import platform
+import sys
+from enum import Enum
+from importlib import metadata
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+import expansive
+from expansive import datasets, files
+from expansive.extras import import_extra
+from expansive.synthesis import SynthesisPlan
+
+console = Console()
+app = typer.Typer(
+    help="Expansive over-sampling of imbalanced data: search, synthesis, three-phase training.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+)
+
+ROWS_PER_SLICE = 65_536
+
+
+class Method(str, Enum):
+    """How synthetic rows are made."""
+
+    eos = "eos"
+    smote = "smote"
+    random = "random"
+
+
+class Enemies(str, Enum):
+    """Which enemies EOS draws from."""
+
+    nearest = "nearest"
+    neighborhood = "neighborhood"
+
+
+class Dtype(str, Enum):
+    """Element type of the rows written."""
+
+    float16 = "float16"
+    float32 = "float32"
+    float64 = "float64"
+
+
+XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
+YKey = Annotated[str, typer.Option(help="Name of the array of labels (.npz, .safetensors).")]
+LabelColumn = Annotated[
+    str | None, typer.Option(help="Column of the labels (.parquet). [default: y]")
+]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
+MethodOption = Annotated[Method, typer.Option("--strategy", help="How to make synthetic rows.")]
+EnemiesOption = Annotated[
+    Enemies,
+    typer.Option(
+        help="nearest: the k nearest enemies; neighborhood: those among the k nearest rows."
+    ),
+]
+Expansion = Annotated[
+    tuple[float, float],
+    typer.Option(
+        help="Range of the weight, from the row (0) to its enemy (1).", metavar="LOW HIGH"
+    ),
+]
+
+
+@app.command()
+def demo(
+    out: Annotated[Path, typer.Option(help="Folder for report.html and metrics.json.")] = Path(
+        "runs/demo"
+    ),
+    seed: Seed = 0,
+) -> None:
+    """Train a small network on a long tail, rebalance its head, and show what changed.
+
+    Fashion-MNIST when its files are there, else scikit-learn's digits; a few minutes on two cores.
+    """
+    import_extra("torch", "train")
+    from expansive.demo import run
+
+    run(out, seed=seed, console=console)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        str,
+        typer.Argument(
+            help="digits, fashion-mnist, an array file, an image folder, or owner/name."
+        ),
+    ],
+    out: Annotated[Path, typer.Option(help="Folder for the report, the log and the weights.")],
+    model: Annotated[str, typer.Option(help="resnet8, resnet20, resnet32, ...")] = "resnet32",
+    width: Annotated[int, typer.Option(help="Channels of its first stage.")] = 16,
+    head: Annotated[str, typer.Option(help="Name of the module to rebalance.")] = "fc",
+    imbalance: Annotated[
+        float | None, typer.Option(help="Make a long tail: 100 for 100:1. [default: as it is]")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="Epochs of the whole network.")] = 200,
+    head_epochs: Annotated[int, typer.Option(help="Epochs of the head alone.")] = 10,
+    batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 128,
+    lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.1,
+    schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
+    strategy: MethodOption = Method.eos,
+    k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
+    enemies: EnemiesOption = Enemies.nearest,
+    expansion: Expansion = (0.0, 1.0),
+    augment: Annotated[bool, typer.Option(help="Random crops and mirror images.")] = True,
+    image_size: Annotated[int | None, typer.Option(help="Resize images to this size.")] = None,
+    root: Annotated[Path | None, typer.Option(help="Folder of the Fashion-MNIST files.")] = None,
+    resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint.")] = False,
+    seed: Seed = 0,
+) -> None:
+    """Train in three phases: the backbone, the synthetic plan, the head."""
+    import_extra("torch", "train")
+    from expansive import runs
+
+    depth = runs.depth_of(model)
+    runs.prepare(out)
+    rows = datasets.load(data, "train", root, image_size=image_size)
+    test = datasets.load(data, "test", root, image_size=image_size)
+    if imbalance is not None:
+        kept = datasets.long_tail(rows.y, imbalance, seed=seed)
+        datasets.save_indices(out / "long_tail.npz", kept, rows.y, imbalance=imbalance, seed=seed)
+        rows = rows.take(kept)
+    settings: dict[str, Any] = {
+        "epochs": epochs,
+        "head_epochs": head_epochs,
+        "batch_size": batch_size,
+        "lr": lr,
+        "schedule": schedule,
+        "method": strategy.value,
+        "k": k,
+        "enemies": enemies.value,
+        "expansion": expansion,
+        "checkpoint_dir": out / "checkpoints",
+        "log_path": out / "log.jsonl",
+        "seed": seed,
+    }
+    network = runs.network(depth, width, rows, seed)
+    runs.train(network, head, rows, test, out, settings, console, augment=augment, resume=resume)
+
+
+@app.command()
+def oversample(
+    source: Annotated[Path, typer.Argument(metavar="IN", help="Array file to read.")],
+    target: Annotated[Path, typer.Argument(metavar="OUT", help="Array file to write.")],
+    x_key: XKey = "x",
+    y_key: YKey = "y",
+    label_column: LabelColumn = None,
+    labels: Annotated[
+        Path | None, typer.Option(help="Labels of IN when it is a .npy: another .npy.")
+    ] = None,
+    out_labels: Annotated[
+        Path | None, typer.Option(help="Where the labels go when OUT is a .npy.")
+    ] = None,
+    strategy: MethodOption = Method.eos,
+    k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
+    enemies: EnemiesOption = Enemies.nearest,
+    expansion: Expansion = (0.0, 1.0),
+    seed: Seed = 0,
+    dtype: Annotated[
+        Dtype | None, typer.Option(help="Type of the rows written. [default: that of IN]")
+    ] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads. [default: all]")] = None,
+    backend: Annotated[
+        str | None, typer.Option(help="See `expansive info`. [default: the fastest]")
+    ] = None,
+) -> None:
+    """Write the rows of IN and, after them, synthetic rows that make the classes equally large.
+
+    Files are .npz, .npy, .safetensors or .parquet; IN and OUT may differ.
+    """
+    y_name = label_column or y_key
+    files.check_output(target, labels=out_labels)
+    x, y = files.load_arrays(source, x_key, y_name, labels=labels)
+    flat = x.reshape(len(x), -1)
+    run: dict[str, Any] = {"seed": seed, "backend": backend, "threads": threads}
+    if strategy is Method.eos:
+        plan = SynthesisPlan.eos(flat, y, k=k, enemies=enemies.value, expansion=expansion, **run)
+    elif strategy is Method.smote:
+        plan = SynthesisPlan.smote(flat, y, k=k, expansion=expansion, **run)
+    else:
+        plan = SynthesisPlan.random(flat, y, **run)
+    kind = np.dtype(dtype.value if dtype else x.dtype if x.dtype.kind == "f" else np.float32)
+    with files.array_writer(
+        target,
+        (len(x) + plan.n_samples, *x.shape[1:]),
+        kind,
+        y.dtype,
+        x_key=x_key,
+        y_key=y_name,
+        labels=out_labels,
+        columns=files.feature_columns(source, y_name),
+    ) as write:
+        for start in range(0, len(x), ROWS_PER_SLICE):
+            rows = slice(start, start + ROWS_PER_SLICE)
+            write(x[rows], y[rows])
+        for start in range(0, plan.n_samples, ROWS_PER_SLICE):
+            stop = min(start + ROWS_PER_SLICE, plan.n_samples)
+            made = plan.generate(flat, start, stop, dtype=kind)
+            write(made.reshape(-1, *x.shape[1:]), plan.labels(start, stop))
+    console.print(
+        f"{target}: {len(x):,} rows and {plan.n_samples:,} synthetic ones", soft_wrap=True
+    )
+
+
+@app.command()
+def gap(
+    train_file: Annotated[Path, typer.Argument(metavar="TRAIN", help="Embeddings trained on.")],
+    test_file: Annotated[Path, typer.Argument(metavar="TEST", help="Embeddings not trained on.")],
+    x_key: XKey = "x",
+    y_key: YKey = "y",
+    label_column: LabelColumn = None,
+    train_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TRAIN.")] = None,
+    test_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TEST.")] = None,
+) -> None:
+    """Show how far the TEST rows of each class reach outside the range of its TRAIN rows."""
+    y_name = label_column or y_key
+    x, y = files.load_arrays(train_file, x_key, y_name, labels=train_labels)
+    test_x, test_y = files.load_arrays(test_file, x_key, y_name, labels=test_labels)
+    gaps = expansive.metrics.generalization_gap(
+        x.reshape(len(x), -1), y, test_x.reshape(len(test_x), -1), test_y
+    )
+    classes, counts = np.unique(y, return_counts=True)
+    table = Table("class", box=box.SIMPLE_HEAD)
+    table.add_column("training rows", justify="right")
+    table.add_column("gap", justify="right")
+    for name, count, value in zip(classes.tolist(), counts.tolist(), gaps, strict=True):
+        table.add_row(str(name), f"{count:,}", f"{value:.4g}")
+    table.add_section()
+    table.add_row("mean", "", f"{gaps.mean():.4g}")
+    console.print(table)
+
+
+@app.command()
+def info() -> None:
+    """Show versions, the backends that can run here, and which one would."""
+    from expansive.backends import registry
+
+    table = Table(box=box.SIMPLE_HEAD, show_header=False)
+    table.add_row("expansive", expansive.__version__)
+    table.add_row("Python", f"{platform.python_version()} on {sys.platform}, {platform.machine()}")
+    for package in ("numpy", "scikit-learn", "imbalanced-learn", "torch", "triton"):
+        table.add_row(package, _version(package))
+    table.add_row("CUDA", _cuda())
+    table.add_section()
+    chosen = registry.default_backend_name()
+    for name, available, detail in registry.describe():
+        state = "[green]used[/]" if name == chosen else "available" if available else "[dim]no[/]"
+        table.add_row(f"backend {name}", f"{state}: {detail}")
+    console.print(table)
+
+
+def _version(package: str) -> str:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return "[dim]not installed[/]"
+
+
+def _cuda() -> str:
+    try:
+        import torch
+    except ImportError:
+        return "[dim]unknown: torch is not installed[/]"
+    if not torch.cuda.is_available():
+        return "no device"
+    return ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))

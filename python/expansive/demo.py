@@ -1,0 +1,59 @@
+"""The demonstration: a small network on a long tail, before and after its head is rebalanced."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from expansive import datasets, runs
+from expansive.metrics import Evaluation
+from expansive.sources import fashion_mnist_folder
+
+# Chosen on rows of the training files that the long tail leaves over, never on the test rows.
+RECIPES: dict[str, dict[str, Any]] = {
+    "fashion-mnist": {"imbalance": 100, "n_max": 2000, "epochs": 14, "head_epochs": 5},
+    "digits": {"imbalance": 20, "n_max": None, "epochs": 40, "head_epochs": 10},
+}
+DEPTH, WIDTH = 8, 16
+
+
+def run(
+    out: Path, *, seed: int = 0, console: Console, name: str | None = None, **settings: Any
+) -> Evaluation:
+    """Train on Fashion-MNIST when its files are there, else on digits, and write the report.
+
+    Parameters
+    ----------
+    out : Path
+        Folder for report.html, metrics.json and the weights; made if missing.
+    seed : int
+        Decides the long tail, the first weights, the order and the synthetic rows.
+    console : Console
+        Where to show the table.
+    name : str, optional
+        Which of `RECIPES` to run.
+    **settings
+        For `ThreePhaseTrainer`, over those of the recipe.
+
+    Returns
+    -------
+    Evaluation
+    """
+    runs.prepare(out)
+    if name is None:
+        found = (fashion_mnist_folder() / "train-images-idx3-ubyte.gz").is_file()
+        name = "fashion-mnist" if found else "digits"
+    recipe = dict(RECIPES[name])
+    full, test = datasets.load(name), datasets.load(name, "test")
+    imbalance, n_max = recipe.pop("imbalance"), recipe.pop("n_max")
+    rows = full.take(datasets.long_tail(full.y, imbalance, n_max=n_max, seed=seed))
+    console.print(
+        f"{name}, long tail {imbalance}:1, {len(rows.y):,} rows; ResNet-{DEPTH}, phases: backbone, "
+        "expand, head"
+    )
+    network = runs.network(DEPTH, WIDTH, rows, seed)
+    chosen = {"warmup_epochs": 1, "seed": seed, **recipe, **settings}
+    title = f"Expansive demo: {name}, long tail {imbalance}:1"
+    return runs.train(network, "fc", rows, test, out, chosen, console, title=title)

@@ -1,0 +1,103 @@
+"""One training run from data to report: what `expansive train` and `expansive demo` share."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from rich.console import Console
+from safetensors.torch import save_file
+
+from expansive import datasets, report
+from expansive.datasets import ArrayData
+from expansive.files import atomic_write, check_folder
+from expansive.metrics import Evaluation
+from expansive.train import ThreePhaseTrainer
+from expansive.train.models import resnet
+
+if TYPE_CHECKING:
+    from torch import nn
+
+
+def prepare(out: Path) -> None:
+    """Make the folder of a run and see that it can be written to, before any work."""
+    out.mkdir(parents=True, exist_ok=True)
+    check_folder(out)
+
+
+def depth_of(model: str) -> int:
+    """Read the depth from a name such as ``"resnet32"``."""
+    match = re.fullmatch(r"resnet(\d+)", model)
+    if match is None:
+        raise ValueError(
+            f"unknown model {model!r}; give resnet8, resnet20, resnet32, resnet56 or another "
+            "resnet of depth 6 n + 2 (ThreePhaseTrainer takes any torch module)"
+        )
+    return int(match[1])
+
+
+def network(depth: int, width: int, rows: ArrayData, seed: int) -> nn.Module:
+    """Build a small residual network for the images of `rows`; `seed` decides its first weights."""
+    if rows.x.ndim != 4:
+        raise ValueError(
+            f"the data has rows of shape {rows.x.shape[1:]}, but a resnet needs images; "
+            "for feature vectors use ThreePhaseTrainer with a network of your own"
+        )
+    torch.manual_seed(seed)
+    return resnet(depth, len(rows.classes), rows.x.shape[-1], width)
+
+
+def train(
+    model: nn.Module,
+    head: str,
+    rows: ArrayData,
+    test: ArrayData,
+    out: Path,
+    settings: dict[str, Any],
+    console: Console,
+    *,
+    augment: bool = False,
+    resume: bool = False,
+    title: str = "Expansive report",
+) -> Evaluation:
+    """Train in three phases, show the table, and write report.html, metrics.json and the weights.
+
+    Parameters
+    ----------
+    model : Module
+        Trained in place.
+    head : str
+        Name of its last module.
+    rows, test : ArrayData
+        What to train on, validation rows included, and what to test on.
+    out : Path
+        Existing folder.
+    settings : dict
+        For `ThreePhaseTrainer`.
+    console : Console
+        Where to show the table.
+    augment : bool
+        Crop and mirror the images while the backbone is trained.
+    resume : bool
+        Continue from the newest checkpoint.
+    title : str
+        Heading of the report.
+
+    Returns
+    -------
+    Evaluation
+    """
+    trainer = ThreePhaseTrainer(model, head, **settings)
+    plain = datasets.to_torch(rows)
+    shown = datasets.to_torch(rows, like=plain, augment=True) if augment else plain
+    trainer.fit(shown, embed_set=plain, resume=resume)
+    evaluation = trainer.evaluate(datasets.to_torch(test, like=plain))
+    console.print(report.table(evaluation))
+    report.write_json(evaluation, out / "metrics.json")
+    report.write_html(evaluation, out / "report.html", title)
+    with atomic_write(out / "model.safetensors") as temporary:
+        save_file(model.state_dict(), temporary)
+    console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
+    return evaluation

@@ -1,0 +1,75 @@
+"""Rows of arrays as a torch data set."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from expansive.sources import ArrayData
+
+
+class TorchSet(Dataset[Any]):
+    """Rows as (float32 tensor, int label) pairs, made by `expansive.datasets.to_torch`.
+
+    Attributes
+    ----------
+    targets : ndarray of int64, shape [n]
+        All labels.
+    classes : list of str
+        Names of the classes.
+    mean, deviation : ndarray of float32, shape [channels]
+        What the rows are normalised with.
+    """
+
+    def __init__(
+        self,
+        data: ArrayData,
+        mean: NDArray[np.float32],
+        deviation: NDArray[np.float32],
+        padding: int | None = None,
+        flip: bool = False,
+    ) -> None:
+        self.data, self.mean, self.deviation = data, mean, deviation
+        self.padding, self.flip = padding, flip
+
+    @property
+    def targets(self) -> NDArray[np.int64]:
+        """All labels, in order (torchvision's name for them)."""
+        return self.data.y
+
+    @property
+    def classes(self) -> list[str]:
+        """Names of the classes."""
+        return self.data.classes
+
+    def __len__(self) -> int:
+        return len(self.data.y)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, int]:
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, rows: Sequence[int]) -> list[tuple[Tensor, int]]:
+        """Fetch a batch at once (torch's DataLoader asks for it where it is offered)."""
+        x = (self.data.x[rows].astype(np.float32) - self.mean) / self.deviation
+        batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
+        if self.padding is not None:
+            batch = _augment(batch, self.padding, self.flip)
+        return list(zip(batch, self.data.y[rows].tolist(), strict=True))
+
+
+def _augment(batch: Tensor, padding: int, flip: bool) -> Tensor:
+    n, channels, height, width = batch.shape
+    padded = torch.nn.functional.pad(batch, (padding,) * 4)
+    top, left = torch.randint(2 * padding + 1, (2, n, 1))
+    columns = torch.arange(width).expand(n, width)
+    if flip:
+        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
+    i = (top + torch.arange(height))[:, None, :, None]
+    j = (left + columns)[:, None, None, :]
+    return padded[torch.arange(n)[:, None, None, None], torch.arange(channels)[:, None, None], i, j]
