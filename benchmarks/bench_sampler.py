@@ -8,9 +8,10 @@ from typing import Any
 import numpy as np
 import peers
 import pytest
-from expansive import EOS, ExactNeighbors, SynthesisPlan
 from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
+
+from expansive import EOS, ExactNeighbors, SynthesisPlan
 
 SIZES = {"smoke": (2000, 8), "small": (20_000, 64), "full": (100_000, 64)}
 """For each size: rows and features."""

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import peers
 import pytest
-from expansive import Recipe, SynthesisPlan, neighbors
 from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
+
+from expansive import Recipe, SynthesisPlan, neighbors
 
 SIZES = {
     "smoke": (300, 40, 8, 500),

@@ -8,9 +8,10 @@ from typing import Any
 
 import peers
 import pytest
+from threadpoolctl import threadpool_limits
+
 from expansive.backends.registry import default_backend_name
 from expansive.neighbors import default_threads
-from threadpoolctl import threadpool_limits
 
 Measure = Callable[..., Any]
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from expansive import Index, datasets, neighbors
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+
+from expansive import Index, datasets, neighbors
 
 with warnings.catch_warnings():
     # SWIG's wrapper types lack __module__; Python 3.12 and later warn about it.

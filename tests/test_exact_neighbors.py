@@ -3,7 +3,6 @@ import pickle
 import numpy as np
 import pandas as pd
 import pytest
-from expansive import ExactNeighbors
 from imblearn.combine import SMOTEENN
 from imblearn.over_sampling import ADASYN, SMOTE, SVMSMOTE, BorderlineSMOTE, KMeansSMOTE
 from imblearn.under_sampling import (
@@ -17,6 +16,8 @@ from scipy import sparse
 from sklearn.base import clone
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import estimator_checks
+
+from expansive import ExactNeighbors
 
 # Runs only with SCIPY_ARRAY_API set, and for estimators that take other array libraries.
 NOT_APPLICABLE = "check_array_api_input"

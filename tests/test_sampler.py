@@ -1,10 +1,11 @@
+import doctest
+import sys
 from collections import Counter
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
-from expansive import EOS, SynthesisPlan
 from imblearn.pipeline import make_pipeline
 from imblearn.utils import estimator_checks as imblearn_checks
 from scipy import sparse
@@ -15,6 +16,8 @@ from sklearn.metrics import pairwise_distances
 from sklearn.model_selection import cross_val_score
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_checks as sklearn_checks
+
+from expansive import EOS, SynthesisPlan
 
 # Runs only with SCIPY_ARRAY_API set, and for estimators that take other array libraries.
 NOT_APPLICABLE = "check_array_api_input"
@@ -305,3 +308,7 @@ def test_pipeline_cross_validated_finds_more_of_the_minority():
     sampled = make_pipeline(StandardScaler(), EOS(random_state=0), model)
     recall = [cross_val_score(p, x, y, scoring="recall", cv=3).mean() for p in (plain, sampled)]
     assert recall[1] > recall[0] + 0.1
+
+
+def test_example_in_the_documentation():
+    assert doctest.testmod(sys.modules[EOS.__module__]) == (0, 6)

@@ -82,7 +82,7 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
     >>> X, y = make_classification(n_samples=200, weights=[0.9], random_state=0)
     >>> X_res, y_res = EOS(random_state=0).fit_resample(X, y)
     >>> sorted(Counter(y_res.tolist()).values())
-    [179, 179]
+    [180, 180]
     """
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
