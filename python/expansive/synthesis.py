@@ -302,7 +302,7 @@ class SynthesisPlan:
             When the file is not a plan, or is damaged.
         """
         try:
-            with np.load(path, allow_pickle=False) as file:
+            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
                 stored: Mapping[str, NDArray[Any]] = dict(file)
             settings = json.loads(str(stored["settings"]))
             if settings["format"] != _FORMAT:
