@@ -170,7 +170,7 @@ def at_least_two_classes(y: Array) -> Array:
 def cast(x: Array, dtype: str) -> Array:
     """Round to `dtype`, values beyond its range to its largest."""
     limit = float(ml_dtypes.finfo(dtype).max)
-    return np.clip(x, -limit, limit).astype(dtype)
+    return np.clip(x.astype(np.float64), -limit, limit).astype(dtype)
 
 
 def with_direction(x: Array) -> Array:

@@ -16,6 +16,8 @@ from expansive.backends.registry import METRICS, RELATIONS, Backend, get_backend
 MINIMUM_BUDGET = 1 << 20
 """The least `memory_budget`, in bytes."""
 
+_MOST_THREADS = 1024  # each costs memory; more than cores bring nothing
+
 _NO_DIRECTION = 2.0**-500  # rows up to here have no usable norm; only float64 gets near
 
 
@@ -149,7 +151,7 @@ class Index:
             raise ValueError(f"relation={relation!r} needs labels; pass y, or relation='any'")
         if relation == "enemy" and self.classes is not None and len(self.classes) == 1:
             raise ValueError(
-                f"y holds one class only ({self.classes[0]!r}), so no row has an enemy; "
+                f"y holds one class only ({self.classes.tolist()[0]!r}), so no row has an enemy; "
                 "give rows of at least two classes"
             )
         n = len(self.rows.data)
@@ -302,7 +304,9 @@ def _empty_result(x: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 def thread_count(threads: int | None) -> int:
     """Check a number of threads; None means all cores this process may use."""
-    return default_threads() if threads is None else arrays.as_positive(threads, "threads")
+    if threads is None:
+        return default_threads()
+    return min(arrays.as_positive(threads, "threads"), _MOST_THREADS)
 
 
 def default_threads() -> int:

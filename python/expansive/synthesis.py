@@ -360,7 +360,7 @@ class _Draft:
         classes, codes = arrays.as_labels(y, len(self._x.data))
         if len(classes) == 1:
             raise ValueError(
-                f"y holds one class only ({classes[0]!r}); over-sampling needs at least two"
+                f"y holds one class only ({classes.tolist()[0]!r}); over-sampling needs at least two"
             )
         engine, n_threads = get_backend(backend), thread_count(threads)
         arrays.require_finite(self._x, *engine.scan(self._x, n_threads))

@@ -1,0 +1,126 @@
+"""What users pass, as the kernels take it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import expansive as ex
+from cases import DTYPES, assert_same_bits, assert_same_search, cast
+from expansive import arrays
+
+# ---- rows -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_rows_are_shared_where_they_can_be(dtype: str) -> None:
+    x = cast(np.arange(12.0).reshape(4, 3), dtype)
+    rows = arrays.as_rows(x)
+    assert rows.dtype == dtype
+    assert np.shares_memory(rows.data, x)
+    assert rows.compute_dtype == (np.float64 if dtype == "float64" else np.float32)
+
+
+@pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool"])
+def test_integers_become_float64(dtype: str) -> None:
+    x = np.array([[0, 1], [1, 1]]).astype(dtype)
+    rows = arrays.as_rows(x)
+    assert rows.dtype == "float64"
+    assert rows.data.tolist() == x.astype(float).tolist()
+
+
+def test_lists_and_frames() -> None:
+    import pandas as pd
+    import polars as pl
+
+    table = {"a": [0.0, 1.0, 5.0], "b": [2.0, 2.5, 7.0]}
+    expected = ex.nearest_enemies(np.array([[0, 2], [1, 2.5], [5, 7]]), [0, 1, 1], 1)
+    for x in ([[0, 2], [1, 2.5], [5, 7]], pd.DataFrame(table), pl.DataFrame(table)):
+        for y in ([0, 1, 1], pd.Series(["a", "b", "b"]), pl.Series(["a", "b", "b"])):
+            assert_same_search(ex.nearest_enemies(x, y, 1), expected)
+
+
+class OnlyDLPack:
+    """A producer that speaks nothing but the protocol."""
+
+    def __init__(self, array: Any) -> None:
+        self._array = array
+
+    def __dlpack__(self, **options: Any) -> Any:
+        return self._array.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> Any:
+        return self._array.__dlpack_device__()
+
+
+def test_any_dlpack_producer() -> None:
+    x = np.arange(12.0).reshape(6, 2) ** 2
+    y = [0, 1, 0, 1, 0, 1]
+    assert_same_search(ex.nearest_enemies(OnlyDLPack(x), y, 2), ex.nearest_enemies(x, y, 2))
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_torch_there_and_back(dtype: str) -> None:
+    import torch
+
+    tensor = torch.arange(12.0).reshape(4, 3).to(getattr(torch, dtype))
+    rows = arrays.as_rows(tensor)
+    assert rows.dtype == dtype
+    assert rows.data.ctypes.data == tensor.data_ptr()
+    back = rows.wrap(rows.data)
+    assert back.dtype == tensor.dtype
+    assert torch.equal(back, tensor)
+
+
+# ---- labels -----------------------------------------------------------------------------------
+
+INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
+
+
+@given(data=st.data(), dtype=st.sampled_from(INTEGERS))
+def test_integer_labels_encode_as_numpy_unique(data: st.DataObject, dtype: str) -> None:
+    info = np.iinfo(dtype)
+    anywhere = st.integers(int(info.min), int(info.max))
+    start = data.draw(anywhere)
+    nearby = st.integers(max(info.min, start - 9), min(info.max, start + 9))
+    y = np.array(data.draw(st.lists(data.draw(st.sampled_from([anywhere, nearby])))), dtype)
+    classes, codes = arrays.as_labels(y, len(y))
+    expected_classes, expected_codes = np.unique(y, return_inverse=True)
+    assert_same_bits(classes, expected_classes)
+    assert_same_bits(codes, expected_codes.astype(np.int64))
+
+
+@given(st.lists(st.text("abcé", max_size=4), min_size=1))
+def test_string_labels_encode_as_sorted(y: list[str]) -> None:
+    for labels in (y, np.array(y, object), np.array(y)):
+        classes, codes = arrays.as_labels(labels, len(y))
+        assert classes.tolist() == sorted(set(y))
+        assert [str(classes[code]) for code in codes] == y
+
+
+def test_labels_of_torch_and_one_column() -> None:
+    expected = np.array([1, 0, 1])
+    assert arrays.as_labels(np.array([[5], [2], [5]]), 3)[1].tolist() == expected.tolist()
+    assert arrays.as_labels((5, 2, 5), 3)[1].tolist() == expected.tolist()
+    assert arrays.as_labels([True, False, True], 3)[0].tolist() == [False, True]
+
+
+# ---- dtypes -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", DTYPES)
+def test_dtypes_by_any_name(name: str) -> None:
+    for dtype in (name, cast(np.zeros(1), name).dtype, cast(np.zeros(1), name).dtype.type):
+        assert arrays.dtype_name(dtype) == name
+    assert arrays.dtype_name(float) == "float64"
+
+
+@pytest.mark.parametrize("dtype", ["int32", np.int64, "float8", object, "complex64"])
+def test_other_dtypes_are_refused(dtype: Any) -> None:
+    with pytest.raises(ValueError, match=r"unknown dtype .*choose one of 'float16', 'bfloat16'"):
+        arrays.dtype_name(dtype)

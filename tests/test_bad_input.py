@@ -1,0 +1,217 @@
+"""Bad input is refused before any work, with the argument, the value and the fix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import expansive as ex
+from cases import BACKENDS_UNDER_TEST, METRICS, blobs, cast
+
+X, Y = blobs()
+all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
+
+
+def spoiled(value: float, row: int = 17, dtype: str = "float32") -> Any:
+    x = cast(X, dtype)
+    x[row, 2] = value
+    x[row + 5, 0] = value
+    return x
+
+
+# Each: what is passed beside good defaults, the error, and what its message must hold.
+REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
+    "nan": ({"x": spoiled(np.nan)}, ValueError, ["x[17]", "NaN or infinity", "drop or impute"]),
+    "infinity": ({"x": spoiled(-np.inf)}, ValueError, ["x[17]", "NaN or infinity"]),
+    "nan in the first row": ({"x": spoiled(np.nan, 0)}, ValueError, ["x[0]"]),
+    "nan in float16": ({"x": spoiled(np.nan, 3, "float16")}, ValueError, ["x[3]"]),
+    "nan in bfloat16": ({"x": spoiled(np.nan, 3, "bfloat16")}, ValueError, ["x[3]"]),
+    "infinity in float64": ({"x": spoiled(np.inf, 3, "float64")}, ValueError, ["x[3]"]),
+    "nan objects": ({"x": [[1.0, None], [2.0, 3.0]], "y": [0, 1]}, ValueError, ["x[0]"]),
+    "too large": ({"x": X.astype(float) * 1e200}, ValueError, ["x", "overflow", "rescale"]),
+    "fewer labels": ({"y": Y[:-1]}, ValueError, ["y has 56 labels for 57 rows", "exactly one"]),
+    "more labels": ({"y": [*Y, 0]}, ValueError, ["y has 58 labels for 57 rows"]),
+    "one axis": ({"x": X[0]}, ValueError, ["x must be a matrix", "(6,)", "reshape"]),
+    "three axes": ({"x": X[None]}, ValueError, ["x must be a matrix", "(1, 57, 6)", "reshape"]),
+    "a number": ({"x": 3.0}, ValueError, ["x must be a matrix", "()"]),
+    "no rows": ({"x": X[:0], "y": []}, ValueError, ["x is empty", "(0, 6)"]),
+    "no features": ({"x": X[:, :0]}, ValueError, ["x is empty", "(57, 0)"]),
+    "an empty list": ({"x": [], "y": []}, ValueError, ["x must be a matrix", "(0,)"]),
+    "ragged rows": ({"x": [[1, 2], [3]], "y": [0, 1]}, ValueError, ["x is no array", "equal"]),
+    "strings": ({"x": X.astype(str)}, TypeError, ["x must hold real numbers", "<U"]),
+    "complex": ({"x": X * 1j}, TypeError, ["x must hold real numbers", "complex64"]),
+    "dates": ({"x": X.astype("M8[s]")}, TypeError, ["x must hold real numbers", "datetime64"]),
+    "long double": ({"x": X.astype(np.longdouble)}, TypeError, ["x must hold real numbers", "got dtype"]),
+    "nothing": ({"x": None}, (ValueError), ["x must be a matrix"]),
+    "labels of two axes": ({"y": np.c_[Y, Y]}, ValueError, ["y must be one-dim", "(57, 2)"]),
+    "a label": ({"y": 3}, ValueError, ["y must be one-dimensional", "()"]),
+    "no labels": ({"y": None}, ValueError, ["labels", "pass y", "'any'"]),
+    "missing label": ({"y": np.where(Y == 2, np.nan, Y)}, ValueError, ["y[", "NaN", "drop"]),
+    "mixed labels": ({"y": np.array(["a", *[1] * 56], object)}, TypeError, ["y mixes", "int, str", "str(label)"]),
+    "labels of None": ({"y": [None] * 57}, TypeError, ["y mixes", "NoneType"]),
+    "ragged labels": ({"y": [[1], [1, 2]]}, ValueError, ["y is no array"]),
+    "one class": ({"y": Y * 0 + 4}, ValueError, ["y holds one class only (4)", "at least two"]),
+    "k of zero": ({"k": 0}, ValueError, ["k must be an integer of at least 1; got 0"]),
+    "negative k": ({"k": -3}, ValueError, ["k must be", "-3"]),
+    "fractional k": ({"k": 2.5}, ValueError, ["k must be an integer", "2.5"]),
+    "k of True": ({"k": True}, ValueError, ["k must be an integer", "True"]),
+    "k of None": ({"k": None}, ValueError, ["k must be an integer", "None"]),
+    "k as text": ({"k": "5"}, ValueError, ["k must be an integer", "'5'"]),
+    "relation": (
+        {"relation": "foe"}, ValueError, ["relation 'foe'", "'enemy', 'friend', 'any'"],
+    ),
+    "metric": (
+        {"metric": "l1"}, ValueError, ["metric 'l1'", "'euclidean', 'sqeuclidean', 'cosine'"],
+    ),
+    "backend": ({"backend": "gpu"}, ValueError, ["backend 'gpu'", "'cpu', ", "'reference'"]),
+    "no threads": ({"threads": 0}, ValueError, ["threads must be", "at least 1", "0"]),
+    "half a thread": ({"threads": 1.5}, ValueError, ["threads must be an integer", "1.5"]),
+    "small budget": ({"memory_budget": 1000}, ValueError, ["memory_budget is 1000", "1048576"]),
+    "no budget": ({"memory_budget": 0}, ValueError, ["memory_budget must be", "0"]),
+    "budget as text": ({"memory_budget": "1G"}, ValueError, ["memory_budget must be", "'1G'"]),
+    "query beyond": ({"queries": [0, 57]}, IndexError, ["queries holds 57", "rows 0 to 56"]),
+    "query below": ({"queries": [-1]}, IndexError, ["queries holds -1", "rows 0 to 56"]),
+    "query huge": ({"queries": np.array([2**64 - 1], np.uint64)}, IndexError, ["18446744073"]),
+    "points for queries": ({"queries": X}, TypeError, ["queries", "row numbers", "Index"]),
+    "mask for queries": ({"queries": Y == 1}, TypeError, ["queries", "row numbers", "bool"]),
+    "number for queries": ({"queries": 3}, TypeError, ["queries", "one-dimensional", "()"]),
+    "zeros under cosine": (
+        {"x": np.where(np.arange(57)[:, None] == 8, 0, X), "metric": "cosine"},
+        ValueError, ["x[8] is all zeros", "drop or rescale", "metric='euclidean'"],
+    ),
+    "negative zeros of bfloat16 under cosine": (
+        {"x": cast(np.where(np.arange(57)[:, None] == 8, -0.0, X), "bfloat16"),
+         "metric": "cosine"},
+        ValueError, ["x[8] is all zeros"],
+    ),
+    "squares underflow under cosine": (
+        {"x": X * np.where(np.arange(57)[:, None] == 8, 1e-170, 1.0), "metric": "cosine"},
+        ValueError, ["x[8]", "underflow", "rescale"],
+    ),
+}  # fmt: skip
+
+
+def search(**options: Any) -> Any:
+    return ex.neighbors(**{"x": X, "y": Y, "k": 3, "relation": "enemy"} | options)
+
+
+@all_backends
+@pytest.mark.parametrize("kind", REFUSED)
+def test_search_refuses(backend: str, kind: str) -> None:
+    options, error, fragments = REFUSED[kind]
+    with pytest.raises(error) as caught:
+        search(**{"backend": backend} | options)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+REFUSED_PLANS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
+    "nan": ({"x": spoiled(np.nan)}, ValueError, ["x[17]", "drop or impute"]),
+    "fewer labels": ({"y": Y[:-1]}, ValueError, ["y has 56 labels for 57 rows"]),
+    "no labels": ({"y": None}, ValueError, ["y"]),
+    "one class": ({"y": Y * 0}, ValueError, ["y holds one class only (0)", "at least two"]),
+    "one string class": ({"y": ["a"] * 57}, ValueError, ["y holds one class only", "a"]),
+    "k": ({"k": 0}, ValueError, ["k must be an integer of at least 1; got 0"]),
+    "enemies": ({"enemies": "far"}, ValueError, ["enemies 'far'", "'nearest', 'neighborhood'"]),
+    "expansion upside down": (
+        {"expansion": (1, 0)}, ValueError, ["expansion", "low <= high", "(1, 0)"],
+    ),
+    "expansion of one": ({"expansion": 0.5}, ValueError, ["expansion must be two", "0.5"]),
+    "expansion of three": ({"expansion": (0, 1, 2)}, ValueError, ["expansion", "(0, 1, 2)"]),
+    "expansion of nan": ({"expansion": (0, np.nan)}, ValueError, ["expansion", "nan"]),
+    "expansion without end": ({"expansion": (0, np.inf)}, ValueError, ["expansion", "inf"]),
+    "expansion beyond float32": ({"expansion": (0, 1e300)}, ValueError, ["expansion", "1e+30"]),
+    "negative seed": ({"seed": -1}, ValueError, ["seed", "[0, 2**64)", "-1"]),
+    "large seed": ({"seed": 2**64}, ValueError, ["seed", "[0, 2**64)"]),
+    "fractional seed": ({"seed": 0.5}, ValueError, ["seed", "0.5"]),
+    "no seed": ({"seed": None}, ValueError, ["seed", "None"]),
+    "strategy": ({"sampling_strategy": "some"}, ValueError, ["sampling_strategy", "some"]),
+    "fewer rows than there are": ({"sampling_strategy": {0: 1}}, ValueError, ["40"]),
+    "a class y lacks": ({"sampling_strategy": {9: 60}}, ValueError, ["9"]),
+    "backend": ({"backend": "gpu"}, ValueError, ["backend 'gpu'", "'reference'"]),
+    "threads": ({"threads": 0}, ValueError, ["threads must be", "0"]),
+}  # fmt: skip
+
+
+@all_backends
+@pytest.mark.parametrize("kind", REFUSED_PLANS)
+def test_plans_refuse(backend: str, kind: str) -> None:
+    options, error, fragments = REFUSED_PLANS[kind]
+    with pytest.raises(error) as caught:
+        ex.SynthesisPlan.eos(**{"x": X, "y": Y, "backend": backend} | options)
+    for fragment in fragments:
+        assert fragment in str(caught.value)
+
+
+@all_backends
+def test_generating_refuses(backend: str) -> None:
+    plan = ex.SynthesisPlan.eos(X, Y, backend=backend)
+    n = plan.n_samples
+    for start, stop in ((-1, 2), (0, n + 1), (5, 4), (n + 1, None)):
+        for call in (plan.labels, plan.recipe, lambda *s: plan.generate(X, *s)):
+            with pytest.raises(IndexError, match=rf"slice .* not within the plan's {n} rows"):
+                call(start, stop)
+    for rows in ([n], [-1], [0, 2**40]):
+        with pytest.raises(IndexError, match=rf"rows holds .*the plan has the rows 0 to {n - 1}"):
+            plan.generate_rows(X, rows)
+        with pytest.raises(IndexError, match="rows holds"):
+            plan.labels_of(rows)
+    with pytest.raises(ValueError, match="unknown dtype 'int32'; choose one of 'float16'"):
+        plan.generate(X, dtype="int32")
+    with pytest.raises(TypeError, match="rows must be a one-dimensional array of row numbers"):
+        plan.generate_rows(X, [0.5])
+
+
+@all_backends
+def test_queries_of_an_index_refuse(backend: str) -> None:
+    index = ex.Index(X, Y, backend=backend)
+    for q, message in (
+        (X[:, :5], "q has 5 features but the index has 6"),
+        (X[0], r"q must be a matrix"),
+        (spoiled(np.nan), r"q\[17\] holds NaN"),
+        (X.astype(str), "q must hold real numbers"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            index.search(q, Y[: len(q)], 3)
+    for labels, message in (
+        (None, "labels on both sides"),
+        (Y[:3], r"q_labels has 3 labels for 57 rows"),
+        (["a"] * 57, "q_labels are <U1 but y is int64; use one type"),
+    ):
+        with pytest.raises((ValueError, TypeError), match=message):
+            index.search(X, labels, 3)
+    with pytest.raises(ValueError, match="k must be"):
+        index.search(X, Y, 0)
+    with pytest.raises(ValueError, match="unknown relation"):
+        index.search(X, Y, 1, "foe")
+    with pytest.raises(ValueError, match="labels on both sides; pass y to Index"):
+        ex.Index(X, backend=backend).search(X, Y, 3)
+    with pytest.raises(TypeError, match="q_labels are int64 but y is <U"):
+        ex.Index(X, Y.astype(str), backend=backend).search(X, Y, 3)
+    with pytest.raises(ValueError, match=r"q\[0\] is all zeros"):
+        ex.Index(X, Y, metric="cosine", backend=backend).search(X * 0, Y, 3)
+
+
+# ---- unusual, but fine ------------------------------------------------------------------------
+
+
+@all_backends
+@pytest.mark.parametrize("metric", METRICS)
+def test_constant_features_and_tiny_sets_are_fine(backend: str, metric: str) -> None:
+    for x, y in (
+        (np.ones((2, 1)), [0, 1]),
+        (np.c_[X, np.full(57, 1e3)], Y),
+        (np.full((5, 4), 7, np.float16), [0, 0, 0, 1, 2]),
+    ):
+        dist, idx = ex.nearest_enemies(x, y, 3, metric=metric, backend=backend)
+        assert not np.isnan(dist).any()
+        assert (idx[:, 0] >= 0).all()
+
+
+@all_backends
+def test_a_class_of_one_row_has_no_friend(backend: str) -> None:
+    dist, idx = ex.neighbors(np.eye(3), [0, 0, 1], 1, "friend", backend=backend)
+    assert idx.tolist() == [[1], [0], [-1]]
+    assert dist[2].tolist() == [np.inf]

@@ -1,0 +1,44 @@
+"""Importing is quick and pulls in NumPy alone."""
+
+from __future__ import annotations
+
+import statistics
+
+from cases import run_python
+
+SECONDS = """
+import time
+start = time.perf_counter()
+import expansive
+print(time.perf_counter() - start)
+"""
+
+MODULES = """
+import sys
+import expansive
+heavy = ("torch sklearn imblearn scipy pandas polars pyarrow rich typer matplotlib datasets PIL "
+         "accelerate safetensors triton ml_dtypes faiss").split()
+print([name for name in heavy if name in sys.modules])
+"""
+
+PUBLIC = """
+import expansive
+for name in expansive.__all__:
+    assert getattr(expansive, name) is not None, name
+try:
+    expansive.nothing
+except AttributeError as error:
+    print(error)
+"""
+
+
+def test_import_takes_less_than_three_tenths_of_a_second() -> None:
+    assert statistics.median(float(run_python(SECONDS)) for _ in range(5)) < 0.3
+
+
+def test_import_loads_none_of_the_optional_libraries() -> None:
+    assert run_python(MODULES).strip() == "[]"
+
+
+def test_every_public_name_is_there() -> None:
+    assert "has no attribute 'nothing'" in run_python(PUBLIC)

@@ -1,0 +1,221 @@
+"""The thread pool among Python's threads, forks and signals (in processes of their own)."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+import expansive as ex
+from cases import BACKENDS_UNDER_TEST, assert_same_bits, assert_same_search, make_data, run_python
+
+backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+
+SETUP = """
+import os, signal, sys, threading, time, multiprocessing
+import numpy as np
+import expansive as ex
+rng = np.random.default_rng(0)
+x = rng.normal(size=(4000, 24)).astype(np.float32)
+y = rng.integers(0, 3, 4000)
+def search():
+    return ex.nearest_enemies(x, y, 5, backend="{backend}", threads=3)[1].tobytes()
+expected = search()
+"""
+
+
+def run(script: str, backend: str) -> str:
+    return run_python(SETUP.format(backend=backend) + script)
+
+
+# ---- forks ------------------------------------------------------------------------------------
+
+FORK = """
+child = os.fork()
+if child == 0:
+    os._exit(0 if search() == expected and search() == expected else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+assert search() == expected
+print("done")
+"""
+
+FORK_WHILE_SEARCHING = """
+stop = threading.Event()
+def keep_searching():
+    while not stop.is_set():
+        assert search() == expected
+threads = [threading.Thread(target=keep_searching) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for _ in range(8):
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if search() == expected else 1)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+stop.set()
+for thread in threads:
+    thread.join()
+print("done")
+"""
+
+FORK_POOL = """
+def same(_):
+    return search() == expected
+with multiprocessing.get_context("fork").Pool(2) as pool:
+    assert pool.map(same, range(4)) == [True] * 4
+index = ex.Index(x, y, backend="{backend}", threads=2)
+def rows_found(_):
+    return index.search_rows(None, 5)[1].tobytes()
+with multiprocessing.get_context("fork").Pool(1) as pool:  # an index made before the fork
+    assert pool.map(rows_found, [0]) == [expected]
+print("done")
+"""
+
+FORK_TWICE = """
+child = os.fork()
+if child == 0:
+    search()
+    grandchild = os.fork()
+    if grandchild == 0:
+        os._exit(0 if search() == expected else 1)
+    os._exit(os.waitstatus_to_exitcode(os.waitpid(grandchild, 0)[1]))
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+print("done")
+"""
+
+
+@backends
+@pytest.mark.parametrize(
+    "script", [FORK, FORK_WHILE_SEARCHING, FORK_TWICE], ids=["once", "while searching", "twice"]
+)
+def test_a_forked_child_searches(backend: str, script: str) -> None:
+    assert "done" in run(script, backend)
+
+
+@backends
+def test_a_forked_pool_searches(backend: str) -> None:
+    assert "done" in run(FORK_POOL.replace("{backend}", backend), backend)
+
+
+# ---- Python's threads -------------------------------------------------------------------------
+
+
+@backends
+def test_calls_from_several_python_threads(backend: str) -> None:
+    x, y = make_data("normal", "five_classes_sorted", 1500, 17, "float32", "euclidean", 0)
+    index = ex.Index(x, y, backend=backend, threads=2)
+    plan = ex.SynthesisPlan.eos(x, y, dict.fromkeys(range(5), 500), backend=backend, threads=2)
+    expected = {
+        relation: index.search_rows(None, 6, relation) for relation in ("enemy", "friend", "any")
+    }
+    made = plan.generate(x)
+
+    def work(i: int) -> None:
+        relation = ("enemy", "friend", "any")[i % 3]
+        assert_same_search(index.search_rows(None, 6, relation), expected[relation])
+        fresh = ex.neighbors(x, y, 6, relation, backend=backend, threads=1 + i % 4)
+        assert_same_search(fresh, expected[relation])
+        assert_same_bits(plan.generate(x, i, len(made)), made[i:])
+
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(work, range(24)))
+
+
+@backends
+def test_more_threads_than_cores(backend: str) -> None:
+    x, y = make_data("small_integers", "two_classes", 700, 9, "float32", "euclidean", 0)
+    expected = ex.nearest_enemies(x, y, 4, backend=backend, threads=1)
+    for threads in (2, 7, 64, 10**9):
+        got = ex.nearest_enemies(x, y, 4, backend=backend, threads=threads)
+        assert_same_search(got, expected)
+
+
+GIL = """
+index = ex.Index(rng.normal(size=(16000, 128)).astype(np.float32), backend="{backend}", threads=1)
+ticks, done = [], threading.Event()
+def tick():
+    while not done.is_set():
+        ticks.append(time.perf_counter())
+        time.sleep(0.001)
+thread = threading.Thread(target=tick)
+thread.start()
+start = time.perf_counter()
+index.search_rows(None, 5, "any")
+stop = time.perf_counter()
+done.set()
+thread.join()
+during = [t for t in ticks if start < t < stop]
+gaps = np.diff([start, *during, stop])
+assert stop - start > 0.05, "too quick to tell"
+assert gaps.max() < max(0.1, (stop - start) / 3), (stop - start, gaps.max())
+print("done")
+"""
+
+
+@backends
+def test_other_python_threads_run_during_a_search(backend: str) -> None:
+    assert "done" in run(GIL.replace("{backend}", backend), backend)
+
+
+# ---- Ctrl-C -----------------------------------------------------------------------------------
+
+# The signal comes while the call is at work; its handler's KeyboardInterrupt must come through.
+INTERRUPT = """
+big = rng.normal(size=(150_000, 256)).astype(np.float32)
+index = ex.Index(big, rng.integers(0, 3, len(big)), backend="{backend}", threads={threads})
+sent = []
+def interrupt():
+    sent.append(time.perf_counter())
+    os.kill(os.getpid(), signal.SIGINT)
+for attempt in range(2):
+    threading.Timer(0.7, interrupt).start()
+    try:
+        index.search_rows(None, 10, "{relation}")
+    except KeyboardInterrupt:
+        seconds = time.perf_counter() - sent[-1]
+    else:
+        raise SystemExit("the search was not interrupted")
+    assert seconds < 1, seconds
+assert search() == expected
+print("done")
+"""
+
+
+@backends
+@pytest.mark.parametrize(("threads", "relation"), [(1, "any"), (2, "enemy"), (3, "friend")])
+def test_an_interrupt_stops_a_search_within_a_second(
+    backend: str, threads: int, relation: str
+) -> None:
+    script = INTERRUPT.format(backend=backend, threads=threads, relation=relation)
+    assert "done" in run(script, backend)
+
+
+HANDLED = """
+index = ex.Index(rng.normal(size=(30_000, 128)).astype(np.float32), backend="{backend}", threads=2)
+seen = []
+signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
+signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
+dist, rows = index.search_rows(None, 3, "any")
+signal.setitimer(signal.ITIMER_REAL, 0)
+assert seen, "the handler did not run during the search"
+again = index.search_rows(None, 3, "any")
+assert again[0].tobytes() == dist.tobytes() and again[1].tobytes() == rows.tobytes()
+print("done")
+"""
+
+
+@backends
+def test_a_handled_signal_does_not_stop_a_search(backend: str) -> None:
+    assert "done" in run(HANDLED.replace("{backend}", backend), backend)
+
+
+@backends
+def test_results_own_their_memory(backend: str) -> None:
+    x, y = make_data("normal", "two_classes", 300, 5, "float32", "euclidean", 0)
+    index = ex.Index(x.copy(), y, backend=backend)
+    dist, idx = index.search_rows(None, 3)
+    del index
+    np.testing.assert_array_equal(idx, ex.nearest_enemies(x, y, 3, backend=backend)[1])
+    assert dist.flags.writeable
+    assert idx.flags.writeable
