@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+
 from cases import BACKENDS_UNDER_TEST, assert_same_bits
 from expansive.backends import reference
 from expansive.backends.registry import Partners, get_backend

@@ -6,14 +6,15 @@ import math
 from fractions import Fraction
 from typing import Any
 
-import expansive as ex
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import expansive as ex
 from cases import DTYPES, LABELINGS, METRICS, PLAIN_RTOL, RELATIONS, cast, expected_search
 from expansive.arrays import Rows, as_rows
 from expansive.backends import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 # ---- fused multiply-add -----------------------------------------------------------------------
 
