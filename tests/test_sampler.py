@@ -1,4 +1,5 @@
 import doctest
+import pickle
 import sys
 from collections import Counter
 
@@ -312,3 +313,11 @@ def test_pipeline_cross_validated_finds_more_of_the_minority():
 
 def test_example_in_the_documentation():
     assert doctest.testmod(sys.modules[EOS.__module__]) == (0, 6)
+
+
+def test_a_fitted_sampler_survives_pickling() -> None:
+    x, y = make_classification(weights=[0.9], random_state=0)
+    sampler = EOS(random_state=0)
+    sampler.fit_resample(x, y)
+    again = pickle.loads(pickle.dumps(sampler))
+    assert np.array_equal(again.plan_.generate(x), sampler.plan_.generate(x))

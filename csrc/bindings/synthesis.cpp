@@ -52,7 +52,6 @@ class PartnerTables {
     const Rows source = view(x, dtype);
     const MutableRows target = mutable_view(out, out_dtype);
     check(target.n == rows.size(), "out has the wrong number of rows");
-    check_tables(source.n);
     without_gil([&](Interrupt& interrupt) {
       synthesize(source, tables_, rows.data(), threads, interrupt, target);
     });
@@ -63,15 +62,6 @@ class PartnerTables {
     const int64_t n_samples = tables_.sample_start[tables_.n_classes];
     for (int64_t i = 0; i < rows.size(); ++i) {
       check(rows.data()[i] >= 0 && rows.data()[i] < n_samples, "no such synthetic row");
-    }
-  }
-
-  // A plan may come from a file: no row number in it may lead outside of x.
-  void check_tables(int64_t n) const {
-    for (const Int64Array* numbers : {&arrays_[2], &arrays_[4]}) {
-      for (int64_t i = 0; i < numbers->size(); ++i) {
-        check(numbers->data()[i] >= 0 && numbers->data()[i] < n, "the plan names a row x lacks");
-      }
     }
   }
 

@@ -20,12 +20,12 @@ struct CandidateList {
 
 // One tile of queries against a run of panels: see screen.h.
 struct ScreenTask {
-  const float* queries = nullptr;             // [d][tile_queries]
+  const uint32_t* queries = nullptr;          // [words][tile_queries]
   const float* thresholds = nullptr;          // [tile_queries]
   CandidateList* lists = nullptr;             // [tile_queries]
-  const float* panels = nullptr;              // [panels][d][panel_columns]
+  const uint32_t* panels = nullptr;           // [panels][words][panel_columns]
   const float* negated_half_norms = nullptr;  // [panels][panel_columns]
-  int64_t d = 0;
+  int64_t words = 0;
   int64_t first_panel = 0;
   int64_t end_panel = 0;
   uint32_t column_offset = 0;  // number of the first column of panel 0
@@ -49,20 +49,28 @@ struct Kernels {
   const char* name;
   int tile_queries;
   int panel_columns;
+  int elements_per_word;      // of an image: one float32 or two bfloat16
   double roundings_per_term;  // of the screen's dot product
+  double underflow_per_term;  // its absolute error where results are subnormal
 
   // Returns the panel to go on with: end_panel, or an earlier one after which a list is full.
   int64_t (*screen)(const ScreenTask&);
 
-  // image = (row * row_scale - centre) * scale, rounded to float32; `centre` is padded to 8.
+  // image = (row * row_scale - centre) * scale, rounded to the screen's element type. `centre` and
+  // `image` are padded to 8 elements, the image with zeros.
   ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
-                                double scale, int64_t d, float* image);
+                                double scale, int64_t d, uint32_t* image);
   // row * row_scale in float64, padded with zeros to a multiple of 8.
   void (*widen[kDTypes])(const void* row, double row_scale, int64_t d, double* out);
   // The contract's squared distance of a widened query and row * row_scale.
   double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
 };
+
+// 32-bit words of an image of d elements.
+inline int64_t image_words(const Kernels& kernels, int64_t d) {
+  return (d + kernels.elements_per_word - 1) / kernels.elements_per_word;
+}
 
 // The kernels to use now: the best the processor has, or those EXPANSIVE_ISA names, clamped to what
 // it has. Throws std::invalid_argument for an unknown name.

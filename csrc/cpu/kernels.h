@@ -12,12 +12,14 @@ namespace expansive {
 namespace {
 
 template <int kTileQueries, int kVectors>
-constexpr Kernels make_kernels(const char* name, double roundings_per_term) {
+constexpr Kernels make_kernels(const char* name) {
   return {
       name,
       kTileQueries,
       kVectors * Vector::kWidth,
-      roundings_per_term,
+      kElementsPerWord,
+      kRoundingsPerTerm,
+      kUnderflowPerTerm,
       screen<kTileQueries, kVectors>,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},

@@ -5,6 +5,6 @@
 namespace expansive {
 
 extern const Kernels kernels_avx2;
-const Kernels kernels_avx2 = make_kernels<6, 2>("avx2", 1.0);
+const Kernels kernels_avx2 = make_kernels<6, 2>("avx2");
 
 }  // namespace expansive

@@ -5,6 +5,6 @@
 namespace expansive {
 
 extern const Kernels kernels_generic;
-const Kernels kernels_generic = make_kernels<4, 2>("generic", 2.0);
+const Kernels kernels_generic = make_kernels<4, 2>("generic");
 
 }  // namespace expansive

@@ -32,11 +32,15 @@ inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p, v.low);
   _mm256_storeu_pd(p + 4, v.high);
 }
-inline Double8 store8_rounded(float* p, Double8 v) {
+inline Double8 store_image(uint32_t* image, Double8 v) {
   const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
-  _mm256_storeu_ps(p, rounded);
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(image), _mm256_castps_si256(rounded));
   return widen8(rounded);
 }
+
+constexpr int kElementsPerWord = 1;
+constexpr double kRoundingsPerTerm = 1.0;
+constexpr double kUnderflowPerTerm = 0x1p-148;
 
 struct Vector {
   static constexpr int kWidth = 8;
@@ -44,8 +48,13 @@ struct Vector {
 };
 
 inline Vector load_vector(const float* p) { return {_mm256_loadu_ps(p)}; }
-inline Vector multiply_add(float a, Vector b, Vector c) {
-  return {_mm256_fmadd_ps(_mm256_set1_ps(a), b.lanes, c.lanes)};
+using Column = Vector;
+
+inline Column load_column(const uint32_t* p) {
+  return {_mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
+}
+inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
+  return {_mm256_fmadd_ps(_mm256_set1_ps(float_of(query)), column.lanes, sum.lanes)};
 }
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   const __m256 reached = _mm256_cmp_ps(v.lanes, _mm256_set1_ps(threshold), _CMP_GE_OQ);

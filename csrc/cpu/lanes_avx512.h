@@ -1,4 +1,4 @@
-// Lanes in AVX-512 (F, BW, DQ, VL).
+// Lanes in AVX-512 (F, BW, DQ, VL); the screen's columns are apart: columns_avx512*.h.
 #pragma once
 
 #include "cpu/lanes_avx.h"
@@ -18,11 +18,6 @@ inline Double8 sub(Double8 a, Double8 b) { return _mm512_sub_pd(a, b); }
 inline Double8 mul(Double8 a, Double8 b) { return _mm512_mul_pd(a, b); }
 inline Double8 fma(Double8 a, Double8 b, Double8 c) { return _mm512_fmadd_pd(a, b, c); }
 inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
-inline Double8 store8_rounded(float* p, Double8 v) {
-  const __m256 rounded = _mm512_cvtpd_ps(v);
-  _mm256_storeu_ps(p, rounded);
-  return _mm512_cvtps_pd(rounded);
-}
 
 struct Vector {
   static constexpr int kWidth = 16;
@@ -30,9 +25,6 @@ struct Vector {
 };
 
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
-inline Vector multiply_add(float a, Vector b, Vector c) {
-  return {_mm512_fmadd_ps(_mm512_set1_ps(a), b.lanes, c.lanes)};
-}
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   return _mm512_cmp_ps_mask(v.lanes, _mm512_set1_ps(threshold), _CMP_GE_OQ);
 }

@@ -36,10 +36,12 @@ inline Double8 fma(Double8 a, Double8 b, Double8 c) {
 inline void store8(double* p, Double8 v) {
   for (int i = 0; i < 8; ++i) p[i] = v.lane[i];
 }
-inline Double8 store8_rounded(float* p, Double8 v) {
+// Stores eight elements of an image; returns them as they were rounded.
+inline Double8 store_image(uint32_t* image, Double8 v) {
   for (int i = 0; i < 8; ++i) {
-    p[i] = static_cast<float>(v.lane[i]);
-    v.lane[i] = static_cast<double>(p[i]);
+    const float rounded = static_cast<float>(v.lane[i]);
+    image[i] = bits_of(rounded);
+    v.lane[i] = static_cast<double>(rounded);
   }
   return v;
 }
@@ -66,16 +68,26 @@ inline void store8f(T* p, Float8 v) {
   for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);
 }
 
-// One vector of the screen.
+// One vector of the screen's sums, and of its columns.
+constexpr int kElementsPerWord = 1;
+constexpr double kRoundingsPerTerm = 2.0;  // a product and a sum
+constexpr double kUnderflowPerTerm = 0x1p-148;
+
 struct Vector {
   static constexpr int kWidth = 4;
   float lane[kWidth];
 };
 
 inline Vector load_vector(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
-inline Vector multiply_add(float a, Vector b, Vector c) {
-  for (int i = 0; i < Vector::kWidth; ++i) c.lane[i] += a * b.lane[i];
-  return c;
+using Column = Vector;
+
+inline Column load_column(const uint32_t* p) {
+  return {{float_of(p[0]), float_of(p[1]), float_of(p[2]), float_of(p[3])}};
+}
+inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
+  const float q = float_of(query);
+  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += q * column.lane[i];
+  return sum;
 }
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   uint32_t mask = 0;

@@ -80,8 +80,7 @@ Database make_database(Rows rows, const int64_t* codes, int64_t n_classes, Metri
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
   const double scale = metric == Metric::cosine ? 0.5 : find_scale(rows, threads, interrupt);
-  ScreenSpace space(find_centre(rows, chosen, row_scales), scale, rows.d,
-                    chosen.roundings_per_term);
+  ScreenSpace space(find_centre(rows, chosen, row_scales), scale, rows.d, chosen);
   return {rows,
           metric,
           &chosen,
@@ -180,7 +179,7 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   const int64_t n = queries.rows.n, tile = database.kernels->tile_queries;
   const int64_t even_share = divide_up(n, int64_t{4} * resources.threads);
   const int64_t fitting = std::min(
-      {kBlockQueries, kBlockBytes / (database.rows.d * 4),
+      {kBlockQueries, kBlockBytes / (database.words() * 4),
        resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
   const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
   const int64_t shares = std::max<int64_t>(1, resources.threads / divide_up(n, block));

@@ -1,4 +1,4 @@
-// A stretch of the grouped database packed for the screen: [panel][feature][column] in float32.
+// A stretch of the grouped database packed for the screen: [panel][word][column].
 #pragma once
 
 #include <cstdint>
@@ -24,20 +24,21 @@ struct Database {
   double row_scale(int64_t row) const {
     return row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(row)];
   }
+  int64_t words() const { return image_words(*kernels, rows.d); }
   int dtype() const { return static_cast<int>(rows.dtype); }
 };
 
-// Memory aligned to cache lines, without initialising it.
-class AlignedFloats {
+// Words of memory aligned to cache lines, not initialised.
+class AlignedWords {
  public:
-  explicit AlignedFloats(int64_t n);
-  float* data() const { return data_.get(); }
+  explicit AlignedWords(int64_t n);
+  uint32_t* data() const { return data_.get(); }
 
  private:
   struct Free {
-    void operator()(float* p) const;
+    void operator()(uint32_t* p) const;
   };
-  std::unique_ptr<float[], Free> data_;
+  std::unique_ptr<uint32_t[], Free> data_;
 };
 
 class Panels {
@@ -50,18 +51,20 @@ class Panels {
 
   int64_t first() const { return first_; }
   int64_t end() const { return first_ + count_; }
-  const float* data() const { return data_.data(); }
+  const uint32_t* data() const { return data_.data(); }
   const float* negated_half_norms() const { return negated_half_norms_.data(); }
-  float half_norm(int64_t position) const { return -negated_half_norms_.data()[position - first_]; }
+  float half_norm(int64_t position) const {
+    return -negated_half_norms_[static_cast<size_t>(position - first_)];
+  }
   double largest_error() const { return largest_error_; }
 
  private:
-  double pack(const Database& database, int64_t panel, float* images);
+  double pack(const Database& database, int64_t panel, std::vector<uint32_t>& images);
 
   int64_t first_;
   int64_t count_;
-  AlignedFloats data_;
-  AlignedFloats negated_half_norms_;
+  AlignedWords data_;
+  std::vector<float> negated_half_norms_;
   double largest_error_ = 0.0;  // of any row's image
 };
 

@@ -19,7 +19,7 @@ int64_t list_storage(const SearchPlan& plan) {
 
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   return list_storage(plan) * 8 + std::min(plan.k, plan.database.rows.n) * 16 +
-         plan.database.rows.d * 4 + static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
+         plan.database.words() * 4 + static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
 QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
@@ -28,22 +28,23 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
       first_(first),
       end_(end),
       tiles_(divide_up(end - first, kernels_.tile_queries)),
-      images_(tiles_ * kernels_.tile_queries * plan.database.rows.d),
+      images_(tiles_ * kernels_.tile_queries * plan.database.words()),
       // Places without a query never find anything: no value reaches +infinity.
       thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries),
                   std::numeric_limits<float>::infinity()),
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
-      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)) {
-  std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.rows.d, 0.0f);
+      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)),
+      image_(widened_.size()) {
+  std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
   for (int64_t i = 0; i < size(); ++i) pack(i);
 }
 
 void QueryBlock::pack(int64_t i) {
   const Database& database = plan_.database;
-  const int64_t d = database.rows.d, tile = kernels_.tile_queries;
+  const int64_t words = database.words(), tile = kernels_.tile_queries;
   const int64_t own_row = plan_.queries.own_rows ? plan_.queries.own_rows[query(i)] : -1;
   nearest_.emplace_back(database, plan_.relation, plan_.k, own_class(i), own_row);
 
@@ -52,18 +53,17 @@ void QueryBlock::pack(int64_t i) {
   list.columns = list_columns_.data() + i * list_storage(plan_);
   list.full = list_length(plan_.k);
 
-  std::vector<float> image(static_cast<size_t>(d));
   const double* exact = widen(i);
   const ScreenRow placed = kernels_.prepare[static_cast<int>(DType::float64)](
-      exact, 1.0, database.space.centre(), database.space.scale(), d, image.data());
+      exact, 1.0, database.space.centre(), database.space.scale(), database.rows.d, image_.data());
   if (!(placed.squared_norm <= kFarAway)) {
-    // Too far for float32: the origin stands for it, with an error that excludes nothing.
+    // Too far for the screen: the origin stands for it, with an error that excludes nothing.
     nearest_.back().place({0.0, 0.0}, std::numeric_limits<double>::infinity());
     return;
   }
   nearest_.back().place(placed, database.space.image_error(placed));
-  float* out = images_.data() + i / tile * tile * d + i % tile;
-  for (int64_t j = 0; j < d; ++j) out[j * tile] = image[static_cast<size_t>(j)];
+  uint32_t* out = images_.data() + i / tile * tile * words + i % tile;
+  for (int64_t j = 0; j < words; ++j) out[j * tile] = image_[static_cast<size_t>(j)];
 }
 
 const double* QueryBlock::widen(int64_t i) {
@@ -90,7 +90,7 @@ void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_pa
   for (int64_t tile = 0; tile < tiles_; ++tile) {
     runs.push_back(related_panels(tile, panels, {first_panel, end_panel}));
   }
-  const int64_t panel_bytes = kernels_.panel_columns * plan_.database.rows.d * 4;
+  const int64_t panel_bytes = kernels_.panel_columns * plan_.database.words() * 4;
   const int64_t group = std::max<int64_t>(1, kGroupBytes / panel_bytes);
   for (int64_t from = first_panel; from < end_panel; from += group) {
     const int64_t to = std::min(end_panel, from + group);
@@ -139,14 +139,14 @@ QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
 }
 
 void QueryBlock::screen(int64_t tile, const Panels& panels, Range run) {
-  const int64_t d = plan_.database.rows.d, width = kernels_.tile_queries;
+  const int64_t words = plan_.database.words(), width = kernels_.tile_queries;
   ScreenTask task;
-  task.queries = images_.data() + tile * width * d;
+  task.queries = images_.data() + tile * width * words;
   task.thresholds = thresholds_.data() + tile * width;
   task.lists = lists_.data() + tile * width;
   task.panels = panels.data();
   task.negated_half_norms = panels.negated_half_norms();
-  task.d = d;
+  task.words = words;
   task.end_panel = run.end;
   task.column_offset = static_cast<uint32_t>(panels.first());
   for (task.first_panel = run.begin; task.first_panel < run.end;) {

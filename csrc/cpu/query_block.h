@@ -58,13 +58,14 @@ class QueryBlock {
   int64_t first_;
   int64_t end_;
   int64_t tiles_;
-  AlignedFloats images_;  // [tile][feature][query of the tile]
+  AlignedWords images_;  // [tile][word][query of the tile]
   std::vector<float> thresholds_;
   std::vector<float> list_values_;
   std::vector<uint32_t> list_columns_;
   std::vector<CandidateList> lists_;
   std::vector<Nearest> nearest_;
-  std::vector<double> widened_;
+  std::vector<double> widened_;  // one query in float64, padded to 8
+  std::vector<uint32_t> image_;  // and its image
 };
 
 }  // namespace expansive

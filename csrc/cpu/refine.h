@@ -54,24 +54,20 @@ void widen(const void* row, double row_scale, int64_t d, double* out) {
 
 template <typename T>
 ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
-                  float* image) {
+                  uint32_t* image) {
   const T* x = static_cast<const T*>(row);
   const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
   Double8 norms = splat8(0.0), errors = splat8(0.0);
-  const auto take = [&](Double8 values, int64_t j, float* out) {
+  const auto take = [&](Double8 values, int64_t j) {
     const Double8 exact = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
-    const Double8 rounded = store8_rounded(out, exact);
+    const Double8 rounded = store_image(image + j / kElementsPerWord, exact);
     const Double8 error = sub(rounded, exact);
     norms = fma(rounded, rounded, norms);
     errors = fma(error, error, errors);
   };
   int64_t j = 0;
-  for (; j + 8 <= d; j += 8) take(load8(x + j), j, image + j);
-  if (j < d) {
-    float tail[8];
-    take(load_tail(x + j, d - j), j, tail);
-    for (int64_t i = 0; j < d; ++i, ++j) image[j] = tail[i];
-  }
+  for (; j + 8 <= d; j += 8) take(load8(x + j), j);
+  if (j < d) take(load_tail(x + j, d - j), j);
   return {fold(norms), fold(errors)};
 }
 

@@ -3,10 +3,10 @@
 //
 // Value of a pair: v = <q, b> - h_b, with h_b the (deflated) half squared norm of b; v >= threshold
 // of q is necessary for b to be among q's nearest (docs/exactness.md). Accumulators start at -h_b
-// and run over all of d in registers.
-// Cost: tile_queries * panel_columns * d multiply-adds a panel; the panel group stays in L2, the
-// query tile in L1; the epilogue is one comparison for each accumulator.
-// Out of scope: which panels to visit, thresholds and exact distances (neighbors.cpp).
+// and run over all words of an image (an element, or a pair) in registers.
+// Cost: tile_queries * panel_columns * words multiply-adds a panel; the panel group stays in L2,
+// the query tile in L1; the epilogue is one comparison for each accumulator. Out of scope: which
+// panels to visit, thresholds and exact distances (neighbors.cpp).
 #pragma once
 
 #include "cpu/isa.h"
@@ -18,8 +18,8 @@ template <int kTileQueries, int kVectors>
 int64_t screen(const ScreenTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
   for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
-    const float* columns = task.panels + panel * task.d * kColumns;
-    const float* query = task.queries;
+    const uint32_t* columns = task.panels + panel * task.words * kColumns;
+    const uint32_t* query = task.queries;
 
     Vector sum[kTileQueries][kVectors];
     for (int v = 0; v < kVectors; ++v) {
@@ -27,9 +27,9 @@ int64_t screen(const ScreenTask& task) {
           load_vector(task.negated_half_norms + panel * kColumns + v * Vector::kWidth);
       for (int q = 0; q < kTileQueries; ++q) sum[q][v] = start;
     }
-    for (int64_t j = 0; j < task.d; ++j, columns += kColumns, query += kTileQueries) {
-      Vector column[kVectors];
-      for (int v = 0; v < kVectors; ++v) column[v] = load_vector(columns + v * Vector::kWidth);
+    for (int64_t j = 0; j < task.words; ++j, columns += kColumns, query += kTileQueries) {
+      Column column[kVectors];
+      for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
       for (int q = 0; q < kTileQueries; ++q) {
         for (int v = 0; v < kVectors; ++v) {
           sum[q][v] = multiply_add(query[q], column[v], sum[q][v]);

@@ -1,5 +1,6 @@
 // The screen's space: rows moved to a common centre, scaled by a power of two and rounded to
-// float32; and the bounds that make the screen's verdict certain. Proofs: docs/exactness.md.
+// float32 or bfloat16; and the bounds that make the screen's verdict certain. Proofs:
+// docs/exactness.md.
 #pragma once
 
 #include <algorithm>
@@ -28,19 +29,19 @@ inline float round_down(double v) {
 class ScreenSpace {
  public:
   // `centre` is padded with zeros to a multiple of 8; `scale` is a power of two, at most 2^1000.
-  ScreenSpace(std::vector<double> centre, double scale, int64_t d, double roundings_per_term)
+  ScreenSpace(std::vector<double> centre, double scale, int64_t d, const Kernels& kernels)
       : centre_(std::move(centre)), scale_(scale) {
     const double terms = static_cast<double>(d);
-    const double roundings = (roundings_per_term * terms + 2.0) * 0x1p-24;
+    const double roundings = (kernels.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
-    product_underflow_ = (terms + 1.0) * 0x1p-148;
+    product_underflow_ = (terms + 1.0) * kernels.underflow_per_term;
     distance_underflow_ = (terms + 8.0) * 0x1p-1073;
   }
 
   const double* centre() const { return centre_.data(); }
   double scale() const { return scale_; }
 
-  // Above the distance between a row and its image: the measured rounding to float32, the float64
+  // Above the distance between a row and its image: the measured rounding, the float64
   // rounding of the difference itself, and what underflows.
   double image_error(const ScreenRow& row) const {
     const double measured = std::sqrt(row.squared_error);

@@ -28,6 +28,10 @@ class FingerprintCheck:
         self._seen: weakref.ref[Any] | None = None
         self._sample = 0
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Forget the array seen: a weak reference cannot be pickled."""
+        return {**self.__dict__, "_seen": None}
+
     def __call__(self, x: Any, rows: Rows, backend: Backend, threads: int) -> None:
         """Raise ValueError unless `rows`, the view of the user's `x`, is the plan's data."""
         if rows.data.shape != self.shape or rows.dtype != self.dtype:

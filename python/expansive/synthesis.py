@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arrays, partners
-from expansive.backends.registry import Partners, get_backend
+from expansive.backends.registry import Backend, Partners, get_backend
 from expansive.files import atomic_write
 from expansive.fingerprints import FingerprintCheck
 from expansive.neighbors import Index, thread_count
@@ -73,7 +73,8 @@ class SynthesisPlan:
         self._shape = shape
         self._dtype = dtype
         self._check = FingerprintCheck(shape, dtype, fingerprint)
-        self._backend = get_backend(backend)
+        get_backend(backend)
+        self._backend_name = backend
         self._threads = thread_count(threads)
 
     # ---- making a plan ------------------------------------------------------------------------
@@ -209,7 +210,7 @@ class SynthesisPlan:
     def recipe(self, start: int = 0, stop: int | None = None) -> Recipe:
         """Base, partner and weight of the synthetic rows [start, stop): their provenance."""
         weight_dtype = np.float64 if self._dtype == "float64" else np.float32
-        return Recipe(*self._backend.draw(self._partners, self._rows(start, stop), weight_dtype))
+        return Recipe(*self._backend().draw(self._partners, self._rows(start, stop), weight_dtype))
 
     def generate(
         self, x: Any, start: int = 0, stop: int | None = None, out: Any = None, dtype: Any = None
@@ -240,11 +241,15 @@ class SynthesisPlan:
         """Make the given synthetic rows, any row numbers in any order; see `generate`."""
         rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
         data = arrays.as_rows(x)
-        self._check(x, data, self._backend, self._threads)
+        self._check(x, data, self._backend(), self._threads)
         target = arrays.as_output(out, (len(rows), self._shape[1]), dtype, data)
         if len(rows):
-            self._backend.synthesize(data, self._partners, rows, target, self._threads)
+            self._backend().synthesize(data, self._partners, rows, target, self._threads)
         return data.wrap(target.data) if out is None else out
+
+    def _backend(self) -> Backend:
+        """Look the backend up by name: a plan stays picklable."""
+        return get_backend(self._backend_name)
 
     def _rows(self, start: int, stop: int | None) -> NDArray[np.int64]:
         stop = self.n_samples if stop is None else stop
