@@ -20,7 +20,7 @@ from expansive.backends.registry import METRICS, RELATIONS
 BACKENDS_UNDER_TEST = ["cpu"]
 """Backends that must give the bits of "reference"."""
 
-ISAS = ["generic", "avx2", "avx512"]
+ISAS = ["generic", "avx2", "avx512", "avx512bf16"]
 """Values of EXPANSIVE_ISA; a machine without one runs the best below it."""
 
 PLAIN_RTOL = 1e-12
