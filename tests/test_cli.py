@@ -215,7 +215,7 @@ def test_demo_falls_back_to_digits_and_reports(tmp_path, monkeypatch, capsys):
     monkeypatch.setitem(demo.RECIPES["digits"], "head_epochs", 1)
     status, shown, _ = run(capsys, "demo", "--out", tmp_path / "demo")
     assert status == 0
-    assert "digits, long tail 20:1" in shown
+    assert "digits, long tail 50:1" in shown
     page = (tmp_path / "demo" / "report.html").read_text(encoding="utf-8")
     assert "Expansive demo: digits" in page
     metrics = json.loads((tmp_path / "demo" / "metrics.json").read_text())

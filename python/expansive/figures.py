@@ -251,7 +251,9 @@ def _projection(e: Evaluation, sample: EmbeddingSample) -> Panel:
         )
         _draw_range(axes, reached, SYNTHETIC if axes is pair[1] else TRAIN)
     handles, names = pair[1].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=len(names), handletextpad=0.1)
+    figure.legend(
+        handles, names, loc="outside lower center", ncols=3, handletextpad=0.1, markerscale=1.4
+    )
     return Panel(
         f"The embeddings of {e.classes[minority]!r}",
         f"Two principal components of embeddings of {e.classes[minority]!r} "

@@ -184,8 +184,8 @@ def _page(evaluation: Evaluation, title: str) -> str:
         fonts=FONTS,
         title=html.escape(title),
         subtitle=html.escape(_subtitle(evaluation)),
-        reading=html.escape(reading(evaluation)),
-        cards="\n".join(map(_card, lines(evaluation))),
+        reading=html.escape(reading(evaluation)).replace(" %", "&nbsp;%"),
+        cards="\n".join(_card(line) for line in lines(evaluation) if not math.isnan(line.change)),
         halves="\n".join(_figure(panel) for panel in drawn if not panel.wide),
         wides="\n".join(_figure(panel) for panel in drawn if panel.wide),
         settings=_settings_rows(evaluation),
@@ -261,7 +261,7 @@ def _subtitle(evaluation: Evaluation) -> str:
 def _card(line: Line) -> str:
     before, after, change = line.texts()
     mood = {True: "better", False: "worse", None: "same"}[line.improved]
-    unit = f"<small> {line.unit}</small>" if line.unit and after != UNDEFINED else ""
+    unit = f"<small> {line.unit}</small>" if line.unit else ""
     return (
         f'<div class="card"><h2>{html.escape(line.name)}</h2>'
         f'<p class="number">{after}{unit}</p>'
