@@ -3,6 +3,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from expansive import cli, demo, files, report
 from expansive.formats import SUFFIXES
 from expansive.synthesis import SynthesisPlan

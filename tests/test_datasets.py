@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from expansive import datasets
 from expansive.files import save_arrays
 

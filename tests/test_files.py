@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+
 from expansive import files
 from expansive.formats import SUFFIXES
 

@@ -7,6 +7,7 @@ from html.parser import HTMLParser
 
 import numpy as np
 import pytest
+
 from expansive import metrics, report
 
 pytestmark = pytest.mark.train
