@@ -58,7 +58,7 @@ class Dtype(str, Enum):
 XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
 YKey = Annotated[str, typer.Option(help="Name of the array of labels (.npz, .safetensors).")]
 LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels (.parquet). [default: y]")
+    str | None, typer.Option(help="Column of the labels (.parquet). Default: y.")
 ]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
 MethodOption = Annotated[Method, typer.Option("--strategy", help="How to make synthetic rows.")]
@@ -106,7 +106,7 @@ def train(
     width: Annotated[int, typer.Option(help="Channels of its first stage.")] = 16,
     head: Annotated[str, typer.Option(help="Name of the module to rebalance.")] = "fc",
     imbalance: Annotated[
-        float | None, typer.Option(help="Make a long tail: 100 for 100:1. [default: as it is]")
+        float | None, typer.Option(help="Make a long tail: 100 for 100:1. Default: as it is.")
     ] = None,
     epochs: Annotated[int, typer.Option(help="Epochs of the whole network.")] = 200,
     head_epochs: Annotated[int, typer.Option(help="Epochs of the head alone.")] = 10,
@@ -172,11 +172,11 @@ def oversample(
     expansion: Expansion = (0.0, 1.0),
     seed: Seed = 0,
     dtype: Annotated[
-        Dtype | None, typer.Option(help="Type of the rows written. [default: that of IN]")
+        Dtype | None, typer.Option(help="Type of the rows written. Default: that of IN.")
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads. [default: all]")] = None,
+    threads: Annotated[int | None, typer.Option(help="Threads. Default: all.")] = None,
     backend: Annotated[
-        str | None, typer.Option(help="See `expansive info`. [default: the fastest]")
+        str | None, typer.Option(help="See `expansive info`. Default: the fastest.")
     ] = None,
 ) -> None:
     """Write the rows of IN and, after them, synthetic rows that make the classes equally large.
