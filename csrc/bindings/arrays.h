@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "cpu/floating_point.h"
 #include "expansive/check.h"
 #include "expansive/interrupt.h"
 #include "expansive/rows.h"
@@ -47,8 +48,8 @@ inline const int64_t* data_or_null(const std::optional<Int64Array>& array, int64
   return array->data();
 }
 
-// Runs work(interrupt) without the GIL. Ctrl-C ends it with the KeyboardInterrupt (or whatever else
-// the signal handler raised).
+// Runs work(interrupt) without the GIL, under the default floating-point environment. Ctrl-C ends
+// it with the KeyboardInterrupt (or whatever else the signal handler raised).
 template <typename Work>
 auto without_gil(const Work& work) {
   Interrupt interrupt([] {
@@ -57,6 +58,7 @@ auto without_gil(const Work& work) {
   });
   try {
     const py::gil_scoped_release release;
+    const DefaultFloatingPoint environment;
     return work(interrupt);
   } catch (const Interrupted&) {
     throw py::error_already_set();

@@ -30,6 +30,7 @@ class PartnerTables {
 
   py::tuple draw_rows(const Int64Array& rows, bool wide) const {
     check_rows(rows);
+    const DefaultFloatingPoint environment;
     const int64_t n = rows.size();
     Int64Array base(n), partner(n);
     py::array weight(wide ? py::dtype::of<double>() : py::dtype::of<float>(), n);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <numeric>
 #include <vector>
 
 #include "expansive/check.h"
@@ -18,22 +19,28 @@ struct Range {
 class Grouping {
  public:
   Grouping(const int64_t* codes, int64_t n, int64_t n_classes)
-      : order_(static_cast<size_t>(n)), start_(static_cast<size_t>(n_classes) + 1) {
+      : order_(static_cast<size_t>(n)),
+        position_(static_cast<size_t>(n)),
+        start_(static_cast<size_t>(n_classes) + 1) {
     check(n < (int64_t{1} << 32) - 1024, "x has more than 2^32 rows; split it");
     if (codes == nullptr) {
-      for (int64_t i = 0; i < n; ++i) order_[static_cast<size_t>(i)] = static_cast<uint32_t>(i);
+      std::iota(order_.begin(), order_.end(), uint32_t{0});
+      position_ = order_;
       return;
     }
     for (int64_t i = 0; i < n; ++i) ++start_[static_cast<size_t>(codes[i]) + 1];
     for (size_t c = 1; c < start_.size(); ++c) start_[c] += start_[c - 1];
     std::vector<int64_t> next(start_.begin(), start_.end() - 1);
     for (int64_t i = 0; i < n; ++i) {
-      order_[static_cast<size_t>(next[static_cast<size_t>(codes[i])]++)] = static_cast<uint32_t>(i);
+      const int64_t position = next[static_cast<size_t>(codes[i])]++;
+      order_[static_cast<size_t>(position)] = static_cast<uint32_t>(i);
+      position_[static_cast<size_t>(i)] = static_cast<uint32_t>(position);
     }
   }
 
   int64_t size() const { return static_cast<int64_t>(order_.size()); }
   int64_t row(int64_t position) const { return order_[static_cast<size_t>(position)]; }
+  int64_t position(int64_t row) const { return position_[static_cast<size_t>(row)]; }
 
   // The positions of a class; none for code -1.
   Range class_range(int64_t code) const {
@@ -42,8 +49,9 @@ class Grouping {
   }
 
  private:
-  std::vector<uint32_t> order_;  // position -> row
-  std::vector<int64_t> start_;   // class -> first position
+  std::vector<uint32_t> order_;     // position -> row
+  std::vector<uint32_t> position_;  // row -> position
+  std::vector<int64_t> start_;      // class -> first position
 };
 
 }  // namespace expansive

@@ -56,6 +56,13 @@ inline Column load_column(const uint32_t* p) {
 inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   return {_mm256_fmadd_ps(_mm256_set1_ps(float_of(query)), column.lanes, sum.lanes)};
 }
+inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
+inline Vector minus(Vector v, float threshold) {
+  return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};
+}
+inline bool any_not_negative(Vector v) {
+  return _mm256_movemask_ps(_mm256_cmp_ps(v.lanes, _mm256_setzero_ps(), _CMP_GE_OQ)) != 0;
+}
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   const __m256 reached = _mm256_cmp_ps(v.lanes, _mm256_set1_ps(threshold), _CMP_GE_OQ);
   return static_cast<uint32_t>(_mm256_movemask_ps(reached));

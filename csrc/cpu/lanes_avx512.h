@@ -25,6 +25,13 @@ struct Vector {
 };
 
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
+inline Vector minus(Vector v, float threshold) {
+  return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};
+}
+inline bool any_not_negative(Vector v) {
+  return _mm512_cmp_ps_mask(v.lanes, _mm512_setzero_ps(), _CMP_GE_OQ) != 0;
+}
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   return _mm512_cmp_ps_mask(v.lanes, _mm512_set1_ps(threshold), _CMP_GE_OQ);
 }

@@ -89,6 +89,20 @@ inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += q * column.lane[i];
   return sum;
 }
+inline Vector larger(Vector a, Vector b) {
+  for (int i = 0; i < Vector::kWidth; ++i)
+    a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
+  return a;
+}
+inline Vector minus(Vector v, float threshold) {
+  for (int i = 0; i < Vector::kWidth; ++i) v.lane[i] -= threshold;
+  return v;
+}
+inline bool any_not_negative(Vector v) {
+  bool any = false;
+  for (int i = 0; i < Vector::kWidth; ++i) any = any || v.lane[i] >= 0.0f;
+  return any;
+}
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   uint32_t mask = 0;
   for (int i = 0; i < Vector::kWidth; ++i) mask |= uint32_t{v.lane[i] >= threshold} << i;

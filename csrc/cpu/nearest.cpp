@@ -1,27 +1,46 @@
 #include "cpu/nearest.h"
 
 #include <algorithm>
-#include <numeric>
+#include <cmath>
 
 namespace expansive {
 namespace {
 
-// Sorts a list by value, best first.
-void sort_by_value(CandidateList& list) {
-  std::vector<std::pair<float, uint32_t>> entries(static_cast<size_t>(list.count));
-  for (int64_t i = 0; i < list.count; ++i) {
-    entries[static_cast<size_t>(i)] = {list.values[i], list.columns[i]};
+int64_t count_reaching(const CandidateList& list, float cutoff) {
+  int32_t count = 0;
+  for (int64_t i = 0; i < list.count; ++i) count += list.values[i] >= cutoff ? 1 : 0;
+  return count;
+}
+
+// A value that at least `wanted` of the list's candidates reach, and few more unless they tie:
+// bisection by counting, because counting has no branches to mispredict.
+float find_cutoff(const CandidateList& list, int64_t wanted) {
+  const auto [lowest, highest] = std::minmax_element(list.values, list.values + list.count);
+  float low = *lowest, high = *highest;
+  const int64_t enough = wanted + wanted / 8;
+  for (int step = 0; step < 24; ++step) {
+    const float middle = low + (high - low) * 0.5f;
+    if (!(middle > low)) break;
+    const int64_t count = count_reaching(list, middle);
+    if (count < wanted) {
+      high = middle;
+      continue;
+    }
+    low = middle;
+    if (count <= enough) break;
   }
-  std::sort(entries.begin(), entries.end(), [](const auto& a, const auto& b) {
-    return a.first != b.first ? a.first > b.first : a.second < b.second;
-  });
-  for (int64_t i = 0; i < list.count; ++i) {
-    list.values[i] = entries[static_cast<size_t>(i)].first;
-    list.columns[i] = entries[static_cast<size_t>(i)].second;
-  }
+  return low;
 }
 
 }  // namespace
+
+Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range own_class,
+                 int64_t own_row)
+    : database_(&database),
+      relation_(relation),
+      k_(k),
+      own_class_(own_class),
+      own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)) {}
 
 void Nearest::place(const ScreenRow& image, double image_error) {
   squared_norm_ = image.squared_norm;
@@ -31,59 +50,98 @@ void Nearest::place(const ScreenRow& image, double image_error) {
 float Nearest::begin(const Panels& panels, double largest_error) {
   panels_ = &panels;
   error_ = image_error_ + largest_error;
+  found_before_ = found_;
+  may_guess_ = true;
   lower_limit(limit_);
+  guess_ = threshold_;
   return threshold_;
 }
 
-float Nearest::make_room(CandidateList& list, const double* query) {
+float Nearest::begin_again() {
+  found_ = found_before_;
+  may_guess_ = false;
+  guess_ = threshold_;
+  return threshold_;
+}
+
+float Nearest::make_room(CandidateList& list, const double* query, double seen) {
   drop_unrelated(list);
   prune(list);
-  if (2 * list.count > list.full) refine(list, query);
-  return threshold_;
+  if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
+  drop_below(list, std::max(threshold_, guess_));
+  if (4 * list.count > 3 * list.full) refine(list, query);
+  guess_ = std::max(guess_, threshold_);
+  return guess_;
 }
 
-void Nearest::settle(CandidateList& list, const double* query) {
+bool Nearest::settle(CandidateList& list, const double* query) {
   drop_unrelated(list);
   prune(list);
   refine(list, query);
-}
-
-bool Nearest::qualifies(int64_t position) const {
-  if (position >= panels_->end()) return false;
-  const bool is_friend = position >= own_class_.begin && position < own_class_.end;
-  if (relation_ != Relation::any && is_friend != (relation_ == Relation::friendly)) return false;
-  return database_->grouping.row(position) != own_row_;
+  return guess_ > threshold_;
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {
+  const int64_t end = panels_->end();
+  const bool wants_friends = relation_ == Relation::friendly;
   int64_t kept = 0;
   for (int64_t i = 0; i < list.count; ++i) {
-    if (!qualifies(list.columns[i])) continue;
+    const int64_t position = list.columns[i];
+    const bool is_friend = position >= own_class_.begin && position < own_class_.end;
+    const bool related = relation_ == Relation::any || is_friend == wants_friends;
     list.values[kept] = list.values[i];
-    list.columns[kept++] = list.columns[i];
+    list.columns[kept] = list.columns[i];
+    kept += related && position < end && position != own_position_ ? 1 : 0;
+  }
+  list.count = kept;
+}
+
+void Nearest::drop_below(CandidateList& list, float threshold) const {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < list.count; ++i) {
+    list.values[kept] = list.values[i];
+    list.columns[kept] = list.columns[i];
+    kept += list.values[i] >= threshold ? 1 : 0;
   }
   list.count = kept;
 }
 
 void Nearest::prune(CandidateList& list) {
-  if (list.count < k_) return;
-  sort_by_value(list);
-  double limit = 0.0;
-  for (int64_t i = 0; i < k_; ++i) {
-    limit = std::max(limit, database_->space.upper_bound(squared_norm_, error_, list.values[i],
-                                                         panels_->half_norm(list.columns[i])));
+  if (list.count <= k_) return;
+  const float cutoff = find_cutoff(list, k_);
+  double worst = -std::numeric_limits<double>::infinity();
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (list.values[i] < cutoff) continue;
+    worst = std::max(
+        worst, database_->space.image_bound(list.values[i], panels_->half_norm(list.columns[i])));
   }
-  lower_limit(limit);
-  while (list.count > 0 && list.values[list.count - 1] < threshold_) --list.count;
+  lower_limit(database_->space.limit(squared_norm_, error_, worst));
+  drop_below(list, threshold_);
+}
+
+// The value of the candidate that so far ranks where, with a margin of three standard deviations
+// and two, the k-th of the whole stretch ranks among the share seen.
+float Nearest::guess(const CandidateList& list, double seen) const {
+  const double expected = static_cast<double>(k_) * seen;
+  const double rank = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
+  if (rank >= static_cast<double>(std::min(k_, list.count))) return threshold_;
+  return find_cutoff(list, static_cast<int64_t>(rank));
 }
 
 void Nearest::refine(CandidateList& list, const double* query) {
-  sort_by_value(list);
   const auto measure = database_->kernels->refine[database_->dtype()];
-  for (int64_t i = 0; i < list.count && list.values[i] >= threshold_; ++i) {
+  const auto visit = [&](int64_t i) {
     const int64_t row = database_->grouping.row(list.columns[i]);
     insert({measure(query, database_->rows.row(row), database_->row_scale(row), database_->rows.d),
             row});
+  };
+  // The best k first: they tell which of the others are worth the measuring.
+  const float cutoff = list.count > k_ ? find_cutoff(list, k_) : threshold_;
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (list.values[i] >= cutoff) visit(i);
+  }
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (list.values[i] < cutoff && list.values[i] >= threshold_) visit(i);
   }
   list.count = 0;
 }
@@ -100,7 +158,8 @@ void Nearest::insert(Neighbor neighbor) {
 }
 
 void Nearest::lower_limit(double limit) {
-  limit_ = std::min(limit_, limit);
+  if (limit > limit_) return;
+  limit_ = limit;
   threshold_ = database_->space.threshold(squared_norm_, error_, limit_);
 }
 

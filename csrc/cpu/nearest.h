@@ -1,12 +1,17 @@
 // What is known of one query's nearest rows while the database goes by.
 //
 // Candidates come from the screen. When their list is full it is pruned: the k best candidates
-// bound the k-th distance from above, and what cannot be below that bound is dropped. Only
+// bound the k-th distance from above (the limit), and what cannot be below it is dropped. Only
 // candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
 // left are, too.
+//
+// To be handed fewer candidates, the screen may be given a guess: a threshold that from the rows
+// seen so far very likely leaves k. When the end shows that it did not, the query asks to be
+// screened again, then with a threshold that is certain.
 #pragma once
 
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include "cpu/panels.h"
@@ -23,26 +28,29 @@ struct Neighbor {
   }
 };
 
-// Candidates a list must hold beside one panel.
-inline int64_t list_length(int64_t k) { return k + std::max<int64_t>(k, 64); }
+// Candidates a list holds beside one panel. Between two prunings the threshold is stale, so a
+// longer list means fewer prunings but more candidates; this is near the best of both.
+inline int64_t list_length(int64_t k) { return 2 * k + 48; }
 
 class Nearest {
  public:
-  // The query: its row in the caller's matrix, the positions of its class in the database (empty if
-  // none), the database row it is (or -1).
-  Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row)
-      : database_(&database), relation_(relation), k_(k), own_class_(own_class), own_row_(own_row) {
-    found_.reserve(static_cast<size_t>(std::min(k, database.rows.n)));
-  }
+  // The query: the positions of its class in the database (empty if none), and the database row it
+  // is (or -1).
+  Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row);
 
-  // Where the query lies in the screen's space; its exact coordinates, padded to a multiple of 8.
+  // Where the query lies in the screen's space.
   void place(const ScreenRow& image, double image_error);
+
   // Begin with another stretch of the database, whose image errors are at most `largest_error`.
+  // Returns the screen's threshold.
   float begin(const Panels& panels, double largest_error);
-  // The list is full: make room. Returns the new threshold.
-  float make_room(CandidateList& list, const double* query);
-  // The stretch is over: refine what is left. The list is empty then.
-  void settle(CandidateList& list, const double* query);
+  // The list is full, with the given share of the stretch seen: make room. Returns the threshold to
+  // go on with.
+  float make_room(CandidateList& list, const double* query, double seen);
+  // The stretch is over: refine what is left. True if some guess went too far: screen it all again,
+  // from the threshold that `begin_again` returns.
+  bool settle(CandidateList& list, const double* query);
+  float begin_again();
 
   // The nearest rows, ascending; at most k.
   const std::vector<Neighbor>& sorted();
@@ -50,9 +58,10 @@ class Nearest {
   void merge(const Nearest& other);
 
  private:
-  bool qualifies(int64_t position) const;
   void drop_unrelated(CandidateList& list) const;
+  void drop_below(CandidateList& list, float threshold) const;
   void prune(CandidateList& list);
+  float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list, const double* query);
   void insert(Neighbor neighbor);
   void lower_limit(double limit);
@@ -62,13 +71,16 @@ class Nearest {
   Relation relation_;
   int64_t k_;
   Range own_class_;
-  int64_t own_row_;
+  int64_t own_position_;
   double squared_norm_ = 0.0;
   double image_error_ = 0.0;
   double error_ = 0.0;  // of the query's image and of any row's in the stretch
-  double limit_ = std::numeric_limits<double>::infinity();  // k-th squared distance, from above
-  float threshold_ = -std::numeric_limits<float>::infinity();
-  std::vector<Neighbor> found_;  // max-heap of the k nearest refined rows
+  double limit_ = std::numeric_limits<double>::infinity();
+  float threshold_ = -std::numeric_limits<float>::infinity();  // certain, by the limit
+  float guess_ = -std::numeric_limits<float>::infinity();      // the highest given out
+  bool may_guess_ = true;
+  std::vector<Neighbor> found_;         // max-heap of the k nearest refined rows
+  std::vector<Neighbor> found_before_;  // what it was when the stretch began
 };
 
 }  // namespace expansive

@@ -25,7 +25,7 @@ namespace {
 constexpr int64_t kBlockBytes = 512 << 10;  // of query images
 constexpr int64_t kBlockQueries = 384;
 constexpr int64_t kRowsPerTask = 4096;
-constexpr int64_t kSampledRows = 2048;
+constexpr int64_t kSampledRows = 255;
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -50,19 +50,27 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
   return scales;
 }
 
-// A centre near the data's mean: any would do, a good one makes the screen's bounds tight.
+// A centre amid the data: any would do, a good one makes the screen's bounds tight. The median of
+// each coordinate over some rows, because a mean would follow a single huge value.
 std::vector<double> find_centre(const Rows& rows, const Kernels& kernels,
                                 const std::vector<double>& row_scales) {
-  std::vector<double> mean(static_cast<size_t>(divide_up(rows.d, 8) * 8), 0.0);
-  std::vector<double> row(mean.size());
+  const size_t padded = static_cast<size_t>(divide_up(rows.d, 8) * 8);
   const int64_t sampled = std::min(rows.n, kSampledRows);
+  std::vector<double> sample(static_cast<size_t>(sampled) * padded);
   for (int64_t i = 0; i < sampled; ++i) {
     const int64_t picked = i * rows.n / sampled;
     const double scale = row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(picked)];
-    kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d, row.data());
-    for (size_t j = 0; j < row.size(); ++j) mean[j] += row[j] / static_cast<double>(sampled);
+    kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
+                                                sample.data() + static_cast<size_t>(i) * padded);
   }
-  return mean;
+  std::vector<double> median(padded), values(static_cast<size_t>(sampled));
+  for (size_t j = 0; j < padded; ++j) {
+    for (size_t i = 0; i < values.size(); ++i) values[i] = sample[i * padded + j];
+    const auto middle = values.begin() + sampled / 2;
+    std::nth_element(values.begin(), middle, values.end());
+    median[j] = *middle;
+  }
+  return median;
 }
 
 // The power of two that brings centred coordinates below 1 (centring may double the largest).

@@ -7,7 +7,8 @@ namespace expansive {
 namespace {
 
 constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-level cache
-constexpr double kFarAway = 0x1p100;        // squared norm past which float32 products may overflow
+constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
+constexpr double kFarAway = 0x1p100;  // squared norm past which float32 products may overflow
 
 int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
@@ -29,9 +30,7 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
       end_(end),
       tiles_(divide_up(end - first, kernels_.tile_queries)),
       images_(tiles_ * kernels_.tile_queries * plan.database.words()),
-      // Places without a query never find anything: no value reaches +infinity.
-      thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries),
-                  std::numeric_limits<float>::infinity()),
+      thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries), kNever),
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
@@ -90,21 +89,48 @@ void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_pa
   for (int64_t tile = 0; tile < tiles_; ++tile) {
     runs.push_back(related_panels(tile, panels, {first_panel, end_panel}));
   }
+  screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
+  if (settle(interrupt, worker)) {
+    screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
+    settle(interrupt, worker);
+  }
+}
+
+void QueryBlock::screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
+                            Interrupt& interrupt, int worker) {
   const int64_t panel_bytes = kernels_.panel_columns * plan_.database.words() * 4;
   const int64_t group = std::max<int64_t>(1, kGroupBytes / panel_bytes);
-  for (int64_t from = first_panel; from < end_panel; from += group) {
-    const int64_t to = std::min(end_panel, from + group);
+  for (int64_t from = visited.begin; from < visited.end; from += group) {
+    const int64_t to = std::min(visited.end, from + group);
     for (int64_t tile = 0; tile < tiles_; ++tile) {
       interrupt.check(worker);
+      if (!any_active(tile)) continue;
       for (const Range& run : runs[static_cast<size_t>(tile)].run) {
-        screen(tile, panels, {std::max(from, run.begin), std::min(to, run.end)});
+        screen(tile, panels, {std::max(from, run.begin), std::min(to, run.end)},
+               runs[static_cast<size_t>(tile)]);
       }
     }
   }
+}
+
+// Finishes every query; those that must be screened again are left with a threshold to do so.
+bool QueryBlock::settle(Interrupt& interrupt, int worker) {
+  bool again = false;
   for (int64_t i = 0; i < size(); ++i) {
     interrupt.check(worker);
-    nearest_[static_cast<size_t>(i)].settle(lists_[static_cast<size_t>(i)], widen(i));
+    Nearest& nearest = nearest_[static_cast<size_t>(i)];
+    float& threshold = thresholds_[static_cast<size_t>(i)];
+    const bool unsettled =
+        threshold != kNever && nearest.settle(lists_[static_cast<size_t>(i)], widen(i));
+    threshold = unsettled ? nearest.begin_again() : kNever;
+    again = again || unsettled;
   }
+  return again;
+}
+
+bool QueryBlock::any_active(int64_t tile) const {
+  const auto begin = thresholds_.begin() + tile * kernels_.tile_queries;
+  return std::any_of(begin, begin + kernels_.tile_queries, [](float t) { return t != kNever; });
 }
 
 QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
@@ -138,7 +164,7 @@ QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
   return {{{visited.begin, before}, {after, visited.end}}};
 }
 
-void QueryBlock::screen(int64_t tile, const Panels& panels, Range run) {
+void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Runs& runs) {
   const int64_t words = plan_.database.words(), width = kernels_.tile_queries;
   ScreenTask task;
   task.queries = images_.data() + tile * width * words;
@@ -154,10 +180,19 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run) {
     for (int64_t i = tile * width; i < std::min(size(), (tile + 1) * width); ++i) {
       CandidateList& list = lists_[static_cast<size_t>(i)];
       if (list.count < list.full) continue;
-      thresholds_[static_cast<size_t>(i)] =
-          nearest_[static_cast<size_t>(i)].make_room(list, widen(i));
+      thresholds_[static_cast<size_t>(i)] = nearest_[static_cast<size_t>(i)].make_room(
+          list, widen(i), share_seen(runs, task.first_panel));
     }
   }
+}
+
+double QueryBlock::share_seen(const Runs& runs, int64_t panel) {
+  int64_t seen = 0, all = 0;
+  for (const Range& run : runs.run) {
+    seen += std::max<int64_t>(0, std::min(panel, run.end) - run.begin);
+    all += run.end - run.begin;
+  }
+  return static_cast<double>(seen) / static_cast<double>(all);
 }
 
 void QueryBlock::merge(const QueryBlock& other) {

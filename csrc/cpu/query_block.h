@@ -51,15 +51,20 @@ class QueryBlock {
   const double* widen(int64_t i);
   Range own_class(int64_t i) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
-  void screen(int64_t tile, const Panels& panels, Range run);
+  static double share_seen(const Runs& runs, int64_t panel);
+  void screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
+                  Interrupt& interrupt, int worker);
+  void screen(int64_t tile, const Panels& panels, Range run, const Runs& runs);
+  bool settle(Interrupt& interrupt, int worker);
+  bool any_active(int64_t tile) const;
 
   const SearchPlan& plan_;
   const Kernels& kernels_;
   int64_t first_;
   int64_t end_;
   int64_t tiles_;
-  AlignedWords images_;  // [tile][word][query of the tile]
-  std::vector<float> thresholds_;
+  AlignedWords images_;            // [tile][word][query of the tile]
+  std::vector<float> thresholds_;  // kNever where there is no query, or it is settled
   std::vector<float> list_values_;
   std::vector<uint32_t> list_columns_;
   std::vector<CandidateList> lists_;

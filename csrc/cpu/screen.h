@@ -37,6 +37,15 @@ int64_t screen(const ScreenTask& task) {
       }
     }
 
+    // Most panels hold nothing near: one branch for the whole tile says so.
+    Vector nearest = minus(sum[0][0], task.thresholds[0]);
+    for (int q = 0; q < kTileQueries; ++q) {
+      Vector best = sum[q][0];
+      for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
+      nearest = larger(minus(best, task.thresholds[q]), nearest);
+    }
+    if (!any_not_negative(nearest)) continue;
+
     bool full = false;
     const uint32_t first = task.column_offset + static_cast<uint32_t>(panel * kColumns);
     for (int q = 0; q < kTileQueries; ++q) {

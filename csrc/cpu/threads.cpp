@@ -4,7 +4,6 @@
 
 #include <algorithm>
 #include <atomic>
-#include <cfenv>
 #include <condition_variable>
 #include <deque>
 #include <exception>
@@ -13,22 +12,10 @@
 #include <system_error>
 #include <thread>
 
+#include "cpu/floating_point.h"
+
 namespace expansive {
 namespace {
-
-class DefaultFloatingPoint {
- public:
-  DefaultFloatingPoint() {
-    std::fegetenv(&saved_);
-    std::fesetenv(FE_DFL_ENV);
-  }
-  ~DefaultFloatingPoint() { std::fesetenv(&saved_); }
-  DefaultFloatingPoint(const DefaultFloatingPoint&) = delete;
-  DefaultFloatingPoint& operator=(const DefaultFloatingPoint&) = delete;
-
- private:
-  std::fenv_t saved_;
-};
 
 // One parallel_for: workers take task numbers until none is left or one has failed.
 class Job {
