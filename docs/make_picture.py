@@ -14,7 +14,7 @@ from matplotlib.patches import FancyBboxPatch
 from numpy.typing import NDArray
 
 import expansive as ex
-from expansive.figures import INK, MUTED, SYNTHETIC, TEST, TRAIN
+from expansive.report.figures import INK, MUTED, SYNTHETIC, TEST, TRAIN
 
 CROWD, FRAME = "#c3cbd5", "#0b3c5d"
 RARE = 1

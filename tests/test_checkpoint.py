@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+
 from expansive.train.checkpoint import CheckpointError, checkpoints
 from training import blobs, network, trainer
 

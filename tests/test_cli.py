@@ -4,8 +4,9 @@ import sys
 import numpy as np
 import pytest
 
-from expansive import cli, demo, files, report
-from expansive.formats import SUFFIXES
+from expansive import cli, files, report
+from expansive.cli import demo
+from expansive.files import SUFFIXES
 from expansive.synthesis import SynthesisPlan
 
 pytestmark = pytest.mark.train
@@ -13,7 +14,7 @@ pytestmark = pytest.mark.train
 
 @pytest.fixture(autouse=True)
 def _plain_wide_terminal(monkeypatch):
-    from expansive import commands
+    from expansive.cli import commands
 
     monkeypatch.delenv(cli.TRACEBACK, raising=False)
     monkeypatch.setattr(commands.console, "_width", 200)
@@ -58,7 +59,7 @@ def test_oversample_writes_the_rows_and_the_plan_in_every_format(source, tmp_pat
 
 
 def test_oversample_in_slices_gives_the_same_rows(source, tmp_path, capsys, monkeypatch):
-    from expansive import commands
+    from expansive.cli import commands
 
     run(capsys, "oversample", source, tmp_path / "whole.npz")
     monkeypatch.setattr(commands, "ROWS_PER_SLICE", 7)

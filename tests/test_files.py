@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from expansive import files
-from expansive.formats import SUFFIXES
+from expansive.files import SUFFIXES
 
 pytestmark = pytest.mark.train
 

@@ -5,6 +5,7 @@ import sys
 
 import numpy as np
 import pytest
+
 from expansive import metrics
 
 TRUTH = [0, 0, 0, 0, 1, 1, 2, 2]

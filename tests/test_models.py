@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+
 from expansive.train.models import resnet
 
 pytestmark = pytest.mark.train

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from expansive.train.data import labels_of, split
-from expansive.train.embedding import embed
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+
+from expansive.train.data import labels_of, split
+from expansive.train.embedding import embed
 from training import COUNTS, blobs, differing, network, states, trainer
 
 pytestmark = pytest.mark.train

@@ -14,14 +14,15 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset, TensorDataset
+
 from expansive import SynthesisPlan, metrics
 from expansive.train import ThreePhaseTrainer, rebalance_head
 from expansive.train.data import labels_of
 from expansive.train.embedding import embed
 from expansive.train.head import Expanded
 from expansive.train.schedule import factor
-from torch import Tensor, nn
-from torch.utils.data import Dataset, TensorDataset
 from training import blobs, differing, network, states, trainer
 
 pytestmark = pytest.mark.train

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from expansive.train import ThreePhaseTrainer
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
+
+from expansive.train import ThreePhaseTrainer
 
 # Batches this small are slower on two threads than on one.
 torch.set_num_threads(1)

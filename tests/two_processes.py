@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import torch
+
 from training import blobs, trainer
 
 fitted = trainer(val_fraction=0.0, select="last", log_path=Path(sys.argv[1])).fit(blobs())

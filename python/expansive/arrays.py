@@ -55,7 +55,7 @@ def as_rows(x: Any, name: str = "x") -> Rows:
     ----------
     x : array-like, shape [n, d]
         NumPy array, torch tensor, any DLPack producer, data frame, or nested lists. Integers and
-        booleans become float64.
+        booleans become float64. `Rows` are given back as they are.
     name : str
         The argument's name, for errors.
 
@@ -66,6 +66,8 @@ def as_rows(x: Any, name: str = "x") -> Rows:
     TypeError
         When its elements are not real numbers.
     """
+    if isinstance(x, Rows):
+        return x
     array, dtype, wrap = _to_numpy(x, name)
     if array.ndim != 2:
         raise ValueError(
@@ -237,6 +239,17 @@ def as_positive(value: Any, name: str) -> int:
     """Check a count: an integer of at least 1."""
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
         raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
+    return int(value)
+
+
+def as_seed(value: Any) -> int:
+    """Check the key of a random stream: an integer of 64 bits, not negative."""
+    if (
+        isinstance(value, bool)
+        or not isinstance(value, (int, np.integer))
+        or not 0 <= value < 2**64
+    ):
+        raise ValueError(f"seed must be an integer in [0, 2**64); got {value!r}")
     return int(value)
 
 

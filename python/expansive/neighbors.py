@@ -223,7 +223,7 @@ def neighbors(
     Returns
     -------
     dist : array, shape [n_queries, k]
-        Ascending distances, float32 (float64 for float64 rows); infinity where fewer than k qualify.
+        Ascending, float32 (float64 for float64 rows); infinity where fewer than k qualify.
     idx : array of int64, shape [n_queries, k]
         Row numbers; -1 where fewer than k qualify. Ties go to the smaller row number.
 

@@ -83,7 +83,7 @@ def _split(a: Float64) -> tuple[Float64, Float64]:
 
 
 def _add_to_odd(a: Float64, b: Float64) -> Float64:
-    """a + b; an inexact result takes the neighbour whose last bit is 1."""
+    """Give a + b; an inexact result takes the neighbour whose last bit is 1."""
     total, error = _two_sum(a, b)
     even = (np.ascontiguousarray(total).view(np.int64) & 1) == 0
     towards = np.where(error > 0, np.inf, -np.inf)

@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expansive.files import atomic_write
-from expansive.formats import PathLike
+from expansive.files import PathLike, atomic_write
 
 
 def long_tail(

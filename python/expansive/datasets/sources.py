@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.extras import import_extra
-from expansive.formats import PathLike
+from expansive.files import PathLike
 
 Split: TypeAlias = Literal["train", "test", "all"]
 

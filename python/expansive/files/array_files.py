@@ -1,9 +1,8 @@
-"""Files: whole or not at all, and arrays of rows with their labels in four formats."""
+"""Rows with their labels, read from and written to array files."""
 
 from __future__ import annotations
 
 import os
-import tempfile
 import zipfile
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -14,44 +13,8 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from expansive.extras import import_extra
-from expansive.formats import READERS, SINKS, SUFFIXES, Layout, PathLike, Write, check_layout
-
-
-@contextmanager
-def atomic_write(path: PathLike) -> Iterator[Path]:
-    """Give a temporary path to write to, and rename it to `path` once the block has ended well.
-
-    Parameters
-    ----------
-    path : path-like
-        Where the finished file belongs. Its folder must exist.
-
-    Yields
-    ------
-    Path
-        A file in the same folder with the same suffix; removed if the block raises, so `path`
-        is never half-written and an older file there stays as it was.
-
-    Raises
-    ------
-    OSError
-        Before the block runs, when the folder is missing or not writable.
-    """
-    target = Path(path)
-    _require_folder(target)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
-    os.close(handle)
-    temporary = Path(name)
-    try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, target)
-    finally:
-        temporary.unlink(missing_ok=True)
+from expansive.files.atomic import PathLike, atomic_write, check_folder, require_folder
+from expansive.files.formats import READERS, SINKS, SUFFIXES, Layout, Write, check_layout
 
 
 def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
@@ -74,13 +37,8 @@ def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
     for target in map(Path, _files(path, labels)):
         if target.is_dir():
             raise IsADirectoryError(f"cannot write {str(target)!r}: it is a folder; name a file")
-        _require_folder(target)
+        require_folder(target)
         check_folder(target.parent)
-
-
-def check_folder(folder: PathLike) -> None:
-    """Make sure that files can be made in a folder; an OSError says why not."""
-    tempfile.TemporaryFile(dir=folder).close()
 
 
 def load_arrays(
@@ -246,14 +204,6 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
         return None
     parquet = import_extra("pyarrow.parquet", "train")
     return [name for name in parquet.read_schema(path).names if name != y_key]
-
-
-def _require_folder(target: Path) -> None:
-    if not target.parent.is_dir():
-        raise FileNotFoundError(
-            f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist; "
-            "create it first"
-        )
 
 
 def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:

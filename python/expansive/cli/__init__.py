@@ -29,7 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         import_extra("rich", "train")
         typer = import_extra("typer", "train")
-        from expansive.commands import app
+        from expansive.cli.commands import app
 
         typer.main.get_command(app).main(args=arguments, prog_name="expansive")
     except SystemExit as stop:

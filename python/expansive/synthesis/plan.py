@@ -1,28 +1,23 @@
-"""The synthetic set as a pure function of (data, plan, seed, row number)."""
+"""The plan: how to make one, and how to make rows from it."""
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-import zlib
-from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import arrays, partners
-from expansive.backends.registry import Backend, Partners, get_backend
-from expansive.files import atomic_write
-from expansive.fingerprints import FingerprintCheck
-from expansive.neighbors import Index, thread_count
-from expansive.partners import ClassPartners, check
+from expansive import arrays
+from expansive.backends.registry import Backend, get_backend
+from expansive.files import PathLike
+from expansive.neighbors import thread_count
+from expansive.synthesis import partners, plan_file
+from expansive.synthesis.draft import Draft
+from expansive.synthesis.fingerprints import FingerprintCheck
+from expansive.synthesis.partners import ClassPartners
+from expansive.synthesis.plan_file import Contents
 
 ENEMIES = ("nearest", "neighborhood")
-
-_FORMAT = 1
-_LARGEST_WEIGHT = 1e30  # far from float32's overflow
 
 
 class Recipe(NamedTuple):
@@ -59,20 +54,12 @@ class SynthesisPlan:
     """
 
     def __init__(
-        self,
-        partners: Partners,
-        classes: NDArray[Any],
-        shape: tuple[int, int],
-        dtype: str,
-        fingerprint: int,
-        backend: str | None = None,
-        threads: int | None = None,
+        self, contents: Contents, backend: str | None = None, threads: int | None = None
     ) -> None:
-        self._partners = partners
-        self.classes = classes
-        self._shape = shape
-        self._dtype = dtype
-        self._check = FingerprintCheck(shape, dtype, fingerprint)
+        self._contents = contents
+        self._partners = contents.partners
+        self.classes = contents.classes
+        self._check = FingerprintCheck(contents.shape, contents.dtype, contents.fingerprint)
         get_backend(backend)
         self._backend_name = backend
         self._threads = thread_count(threads)
@@ -134,13 +121,15 @@ class SynthesisPlan:
         k = arrays.as_positive(k, "k")
         if reference_compat and enemies != "neighborhood":
             raise ValueError("reference_compat=True needs enemies='neighborhood'")
-        draft = _Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
-        index = Index(x, y, backend=backend, threads=threads)
-        if enemies == "nearest":
-            return draft.plan(lambda _, rows: partners.nearest(index, rows, k, "enemy"))
-        return draft.plan(
-            lambda label, rows: partners.neighborhood(index, rows, label, k, reference_compat)
-        )
+        draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
+        index = draft.index()
+
+        def find(label: Any, rows: NDArray[np.int64]) -> ClassPartners:
+            if enemies == "nearest":
+                return partners.nearest(index, rows, k, "enemy")
+            return partners.neighborhood(index, rows, label, k, reference_compat)
+
+        return cls(draft.finish(find), backend, threads)
 
     @classmethod
     def smote(
@@ -161,9 +150,10 @@ class SynthesisPlan:
         partner, with a warning.
         """
         k = arrays.as_positive(k, "k")
-        draft = _Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
-        index = Index(x, y, backend=backend, threads=threads)
-        return draft.plan(lambda label, rows: partners.friends(index, rows, label, k))
+        draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
+        index = draft.index()
+        contents = draft.finish(lambda label, rows: partners.friends(index, rows, label, k))
+        return cls(contents, backend, threads)
 
     @classmethod
     def random(
@@ -180,8 +170,9 @@ class SynthesisPlan:
 
         Parameters and errors as in `eos`.
         """
-        draft = _Draft(x, y, sampling_strategy, (0.0, 1.0), seed, backend, threads)
-        return draft.plan(lambda _, rows: partners.themselves(rows))
+        draft = Draft(x, y, sampling_strategy, (0.0, 1.0), seed, backend, threads)
+        draft.require_finite()
+        return cls(draft.finish(lambda _, rows: partners.themselves(rows)), backend, threads)
 
     # ---- using a plan -------------------------------------------------------------------------
 
@@ -208,8 +199,8 @@ class SynthesisPlan:
         return picked
 
     def recipe(self, start: int = 0, stop: int | None = None) -> Recipe:
-        """Base, partner and weight of the synthetic rows [start, stop): their provenance."""
-        weight_dtype = np.float64 if self._dtype == "float64" else np.float32
+        """Give base, partner and weight of the synthetic rows [start, stop): their provenance."""
+        weight_dtype = np.float64 if self._contents.dtype == "float64" else np.float32
         return Recipe(*self._backend().draw(self._partners, self._rows(start, stop), weight_dtype))
 
     def generate(
@@ -242,7 +233,7 @@ class SynthesisPlan:
         rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
         data = arrays.as_rows(x)
         self._check(x, data, self._backend(), self._threads)
-        target = arrays.as_output(out, (len(rows), self._shape[1]), dtype, data)
+        target = arrays.as_output(out, (len(rows), self._contents.shape[1]), dtype, data)
         if len(rows):
             self._backend().synthesize(data, self._partners, rows, target, self._threads)
         return data.wrap(target.data) if out is None else out
@@ -261,43 +252,21 @@ class SynthesisPlan:
 
     # ---- keeping a plan -----------------------------------------------------------------------
 
-    def save(self, path: str | os.PathLike[str]) -> None:
-        """Write the plan to an .npz file (no pickle), whole or not at all."""
-        p = self._partners
-        if self.classes.dtype.hasobject:
-            kind = type(self.classes[0]).__name__
-            raise TypeError(
-                f"labels of type {kind} cannot be saved without pickle; make the plan from labels "
-                "that are numbers or strings"
-            )
-        settings = {
-            "format": _FORMAT,
-            "seed": p.seed,
-            "low": p.low,
-            "high": p.high,
-            "shape": list(self._shape),
-            "dtype": self._dtype,
-            "fingerprint": self._check.fingerprint,
-        }
-        with atomic_write(path) as temporary, temporary.open("wb") as file:
-            np.savez(
-                file,
-                settings=np.array(json.dumps(settings)),
-                classes=self.classes,
-                sample_start=p.sample_start,
-                base_start=p.base_start,
-                bases=p.bases,
-                partner_start=p.partner_start,
-                partners=p.partners,
-            )
+    def save(self, path: PathLike) -> None:
+        """Write the plan to an .npz file (no pickle), whole or not at all.
+
+        Raises
+        ------
+        TypeError
+            When the labels are objects that only pickle could hold.
+        OSError
+            When the file cannot be written.
+        """
+        plan_file.write(path, self._contents)
 
     @classmethod
     def load(
-        cls,
-        path: str | os.PathLike[str],
-        *,
-        backend: str | None = None,
-        threads: int | None = None,
+        cls, path: PathLike, *, backend: str | None = None, threads: int | None = None
     ) -> SynthesisPlan:
         """Read a plan written by `save`.
 
@@ -306,119 +275,4 @@ class SynthesisPlan:
         ValueError
             When the file is not a plan, or is damaged.
         """
-        try:
-            with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
-                stored: Mapping[str, NDArray[Any]] = dict(file)
-            settings = json.loads(str(stored["settings"]))
-            if settings["format"] != _FORMAT:
-                raise ValueError(f"format {settings['format']}, this version reads {_FORMAT}")
-            tables = Partners(
-                **{name: stored[name] for name in _TABLES},
-                seed=_as_seed(settings["seed"]),
-                low=settings["low"],
-                high=settings["high"],
-            )
-            n_rows, n_features = settings["shape"]
-            check(tables, len(stored["classes"]), n_rows)
-            dtype = arrays.as_choice(settings["dtype"], arrays.DTYPES, "dtype")
-            fingerprint = settings["fingerprint"]
-        except _DAMAGE as error:
-            raise ValueError(
-                f"{os.fspath(path)!r} is no readable synthesis plan ({error}); make it again with "
-                "SynthesisPlan.eos(...).save(path)"
-            ) from error
-        shape = (n_rows, n_features)
-        return cls(tables, stored["classes"], shape, dtype, fingerprint, backend, threads)
-
-
-_TABLES = ("sample_start", "base_start", "bases", "partner_start", "partners")
-_DAMAGE = (
-    AttributeError,
-    EOFError,
-    IndexError,
-    KeyError,
-    TypeError,
-    ValueError,
-    zipfile.BadZipFile,
-    zlib.error,
-)
-
-
-class _Draft:
-    """The checked input of a plan: which classes get how many rows, and from which rows of x."""
-
-    def __init__(
-        self,
-        x: Any,
-        y: Any,
-        sampling_strategy: Any,
-        expansion: tuple[float, float],
-        seed: int,
-        backend: str | None,
-        threads: int | None,
-    ) -> None:
-        self._expansion = _as_expansion(expansion)
-        self._seed = _as_seed(seed)
-        self._backend = backend
-        self._threads = threads
-        self._x = arrays.as_rows(x)
-        classes, codes = arrays.as_labels(y, len(self._x.data))
-        if len(classes) == 1:
-            raise ValueError(
-                f"y holds one class only ({classes.tolist()[0]!r}); over-sampling needs at least two"
-            )
-        engine, n_threads = get_backend(backend), thread_count(threads)
-        arrays.require_finite(self._x, *engine.scan(self._x, n_threads))
-        self._fingerprint = engine.fingerprint(self._x, n_threads)
-        wanted = _rows_per_class(sampling_strategy, classes[codes])
-        self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
-        position = {label: code for code, label in enumerate(classes.tolist())}
-        self._rows = {label: np.flatnonzero(codes == position[label]) for label in self._sizes}
-        self._classes = classes[[position[label] for label in self._sizes]]
-
-    def plan(self, find: Callable[[Any, NDArray[np.int64]], ClassPartners]) -> SynthesisPlan:
-        """Find each class's partners (from its label and rows) and join them into a plan."""
-        tables = []
-        for label, rows in self._rows.items():  # no comprehension: warnings count stack frames
-            tables.append(find(label, rows))
-        joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
-        shape = (self._x.data.shape[0], self._x.data.shape[1])
-        return SynthesisPlan(
-            joined,
-            self._classes,
-            shape,
-            self._x.dtype,
-            self._fingerprint,
-            self._backend,
-            self._threads,
-        )
-
-
-def _rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:
-    """How many synthetic rows each class gets, by imbalanced-learn's rules."""
-    from imblearn.utils import check_sampling_strategy
-
-    wanted = check_sampling_strategy(sampling_strategy, labels, "over-sampling")
-    return {
-        label.item() if isinstance(label, np.generic) else label: int(count)
-        for label, count in wanted.items()
-    }
-
-
-def _as_expansion(expansion: Any) -> tuple[float, float]:
-    try:
-        low, high = (float(end) for end in expansion)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not -_LARGEST_WEIGHT <= low <= high <= _LARGEST_WEIGHT:
-        raise ValueError(
-            f"expansion must be two numbers (low, high) with low <= high, such as (0.0, 1.0), "
-            f"within {_LARGEST_WEIGHT:g} of zero; got {expansion!r}"
-        )
-    return low, high
-
-
-def _as_seed(seed: Any) -> int:
-    if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)) or not 0 <= seed < 2**64:
-        raise ValueError(f"seed must be an integer in [0, 2**64); got {seed!r}")
-    return int(seed)
+        return cls(plan_file.read(path), backend, threads)

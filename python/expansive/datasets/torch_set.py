@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from expansive.sources import ArrayData
+from expansive.datasets.sources import ArrayData
 
 
 class TorchSet(Dataset[Any]):

@@ -7,9 +7,10 @@ from typing import Any
 
 from rich.console import Console
 
-from expansive import datasets, runs
+from expansive import datasets
+from expansive.cli import runs
+from expansive.datasets.sources import fashion_mnist_folder
 from expansive.metrics import Evaluation
-from expansive.sources import fashion_mnist_folder
 
 # Chosen on rows of the training files that the long tail leaves over, never on the test rows. The
 # last epoch is taken: the validation rows of the smallest classes would be too few to select by.

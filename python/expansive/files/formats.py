@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.extras import import_extra
+from expansive.files.atomic import PathLike
 
-PathLike: TypeAlias = str | os.PathLike[str]
 Write: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
 
 SUFFIXES = (".npz", ".npy", ".safetensors", ".parquet")

@@ -88,7 +88,7 @@ def demo(
     Fashion-MNIST when its files are there, else scikit-learn's digits; a few minutes on two cores.
     """
     import_extra("torch", "train")
-    from expansive.demo import run
+    from expansive.cli.demo import run
 
     run(out, seed=seed, console=console)
 
@@ -125,7 +125,7 @@ def train(
 ) -> None:
     """Train in three phases: the backbone, the synthetic plan, the head."""
     import_extra("torch", "train")
-    from expansive import runs
+    from expansive.cli import runs
 
     depth = runs.depth_of(model)
     runs.prepare(out)

@@ -1,0 +1,77 @@
+"""Data sets by name or path."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from expansive.datasets import sources
+from expansive.datasets.sources import ArrayData, Split
+from expansive.files import SUFFIXES, PathLike, load_arrays
+
+SPLITS = ("train", "test", "all")
+
+
+def load(
+    name_or_path: PathLike,
+    split: Split = "train",
+    root: PathLike | None = None,
+    *,
+    x_key: str = "x",
+    y_key: str = "y",
+    labels: PathLike | None = None,
+    image_size: int | None = None,
+) -> ArrayData:
+    """Load a data set by its name or from a path.
+
+    Parameters
+    ----------
+    name_or_path : str or path-like
+        ``"digits"`` (scikit-learn's 8x8 digits), ``"fashion-mnist"``, an array file (``.npz``,
+        ``.npy``, ``.safetensors``, ``.parquet``), a folder of images with one folder per class, or
+        a data set of the Hugging Face Hub as ``"owner/name"``, such as ``"uoft-cs/cifar10"``.
+    split : {"train", "test", "all"}, default "train"
+        Array files, digits, and image folders that are not split into folders ``train`` and
+        ``test`` are split in the same way every time: a fifth of each class is for testing.
+    root : path-like, optional
+        Folder of the four Fashion-MNIST ``.gz`` files; default the environment variable
+        ``EXPANSIVE_DATA``, then the folder of the Debian package ``dataset-fashion-mnist``.
+    x_key, y_key, labels
+        For array files, as in `expansive.files.load_arrays`. Of a Hub data set `x_key` and
+        `y_key` name the columns when they are not the defaults; else they are found by type.
+    image_size : int, optional
+        Resize every image of a folder or a Hub data set to this height and width.
+
+    Returns
+    -------
+    ArrayData
+
+    Raises
+    ------
+    ValueError
+        For an unknown name (lists the choices) or split, or content that does not fit.
+    FileNotFoundError
+        When the files are missing.
+    ConnectionError
+        When the Hub cannot be reached.
+    ImportError
+        When a library is missing; names the pip command.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    name, path = os.fspath(name_or_path), Path(name_or_path)
+    if name == "digits":
+        return sources.part(sources.digits(), split)
+    if name == "fashion-mnist":
+        return sources.fashion_mnist(split, root)
+    if path.is_dir():
+        return sources.image_folder(path, split, image_size)
+    if path.suffix.lower() in SUFFIXES:
+        return sources.part(sources.encode(*load_arrays(path, x_key, y_key, labels=labels)), split)
+    if name.count("/") == 1 and all(part.strip(".~") for part in name.split("/")):
+        return sources.hub(name, split, x_key, y_key, image_size)
+    raise ValueError(
+        f"there is no data set or path {name!r}; give 'digits', 'fashion-mnist', an array file "
+        f"({', '.join(SUFFIXES)}), a folder with one folder of images per class, or a data set of "
+        "the Hugging Face Hub as 'owner/name'"
+    )

@@ -1,0 +1,23 @@
+"""Files: whole or not at all, and arrays of rows with their labels in four formats."""
+
+from expansive.files.array_files import (
+    array_writer,
+    check_output,
+    feature_columns,
+    load_arrays,
+    save_arrays,
+)
+from expansive.files.atomic import PathLike, atomic_write, check_folder
+from expansive.files.formats import SUFFIXES
+
+__all__ = [
+    "SUFFIXES",
+    "PathLike",
+    "array_writer",
+    "atomic_write",
+    "check_folder",
+    "check_output",
+    "feature_columns",
+    "load_arrays",
+    "save_arrays",
+]

@@ -1,0 +1,90 @@
+"""The checked input of a plan, before its partners are found."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive import arrays
+from expansive.backends.registry import get_backend
+from expansive.neighbors import Index, thread_count
+from expansive.synthesis import partners
+from expansive.synthesis.partners import ClassPartners
+from expansive.synthesis.plan_file import Contents
+
+_LARGEST_WEIGHT = 1e30  # far from float32's overflow
+
+
+class Draft:
+    """Which classes get how many rows, and from which rows of x; errors as `SynthesisPlan.eos`."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        sampling_strategy: Any,
+        expansion: tuple[float, float],
+        seed: int,
+        backend: str | None,
+        threads: int | None,
+    ) -> None:
+        self._expansion = _as_expansion(expansion)
+        self._seed = arrays.as_seed(seed)
+        self._backend = backend
+        self._threads = thread_count(threads)
+        self._x = arrays.as_rows(x)
+        classes, codes = arrays.as_labels(y, len(self._x.data))
+        if len(classes) == 1:
+            raise ValueError(f"y holds one class only ({classes.tolist()[0]!r}); give at least two")
+        wanted = _rows_per_class(sampling_strategy, classes[codes])
+        self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
+        position = {label: code for code, label in enumerate(classes.tolist())}
+        self._rows = {label: np.flatnonzero(codes == position[label]) for label in self._sizes}
+        self._classes = classes[[position[label] for label in self._sizes]]
+        self._codes = codes
+
+    def index(self) -> Index:
+        """Make the rows ready for search, which refuses rows that are not finite."""
+        return Index(self._x, self._codes, backend=self._backend, threads=self._threads)
+
+    def require_finite(self) -> None:
+        """Refuse rows that are not finite, where no search does."""
+        found = get_backend(self._backend).scan(self._x, self._threads)
+        arrays.require_finite(self._x, *found)
+
+    def finish(self, find: Callable[[Any, NDArray[np.int64]], ClassPartners]) -> Contents:
+        """Find each class's partners (from its label and rows) and join them."""
+        tables = []
+        for label, rows in self._rows.items():  # no comprehension: warnings count stack frames
+            tables.append(find(label, rows))
+        joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
+        n_rows, n_features = self._x.data.shape
+        fingerprint = get_backend(self._backend).fingerprint(self._x, self._threads)
+        return Contents(joined, self._classes, (n_rows, n_features), self._x.dtype, fingerprint)
+
+
+def _rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:
+    """How many synthetic rows each class gets, by imbalanced-learn's rules."""
+    from imblearn.utils import check_sampling_strategy
+
+    wanted = check_sampling_strategy(sampling_strategy, labels, "over-sampling")
+    return {
+        label.item() if isinstance(label, np.generic) else label: int(count)
+        for label, count in wanted.items()
+    }
+
+
+def _as_expansion(expansion: Any) -> tuple[float, float]:
+    try:
+        low, high = (float(end) for end in expansion)
+    except (TypeError, ValueError):
+        low, high = np.nan, np.nan
+    if not -_LARGEST_WEIGHT <= low <= high <= _LARGEST_WEIGHT:
+        raise ValueError(
+            f"expansion must be two numbers (low, high) with low <= high, such as (0.0, 1.0), "
+            f"within {_LARGEST_WEIGHT:g} of zero; got {expansion!r}"
+        )
+    return low, high
