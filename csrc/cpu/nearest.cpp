@@ -32,6 +32,15 @@ float find_cutoff(const CandidateList& list, int64_t wanted) {
   return low;
 }
 
+// Rows lie anywhere in memory: ask for the next ones while one is measured.
+constexpr size_t kRowsAhead = 3;
+
+void prefetch(const Rows& rows, int64_t row) {
+  const char* bytes = static_cast<const char*>(rows.row(row));
+  const int64_t size = std::min<int64_t>(rows.d * size_of(rows.dtype), 4096);
+  for (int64_t offset = 0; offset < size; offset += 64) __builtin_prefetch(bytes + offset);
+}
+
 }  // namespace
 
 Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range own_class,
@@ -109,52 +118,57 @@ void Nearest::drop_below(CandidateList& list, float threshold) const {
 void Nearest::prune(CandidateList& list) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
-  double worst = -std::numeric_limits<double>::infinity();
+  float largest = 0.0f;  // half norm of those that reach the cutoff
   for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] < cutoff) continue;
-    worst = std::max(
-        worst, database_->space.image_bound(list.values[i], panels_->half_norm(list.columns[i])));
+    const float half_norm = panels_->half_norm(list.columns[i]);
+    largest = std::max(largest, list.values[i] >= cutoff ? half_norm : 0.0f);
   }
-  lower_limit(database_->space.limit(squared_norm_, error_, worst));
+  lower_limit(database_->space.limit(squared_norm_, error_, cutoff, largest));
   drop_below(list, threshold_);
 }
 
 // The value of the candidate that so far ranks where, with a margin of three standard deviations
-// and two, the k-th of the whole stretch ranks among the share seen.
+// and two, the last of a whole pruned list ranks among the share seen. (A pruned list is k
+// candidates and those that the screen cannot tell from them.)
 float Nearest::guess(const CandidateList& list, double seen) const {
-  const double expected = static_cast<double>(k_) * seen;
+  const double expected = static_cast<double>(std::max(k_, list.count)) * seen;
   const double rank = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
   if (rank >= static_cast<double>(std::min(k_, list.count))) return threshold_;
   return find_cutoff(list, static_cast<int64_t>(rank));
 }
 
 void Nearest::refine(CandidateList& list, const double* query) {
-  const auto measure = database_->kernels->refine[database_->dtype()];
-  const auto visit = [&](int64_t i) {
-    const int64_t row = database_->grouping.row(list.columns[i]);
-    insert({measure(query, database_->rows.row(row), database_->row_scale(row), database_->rows.d),
-            row});
-  };
   // The best k first: they tell which of the others are worth the measuring.
   const float cutoff = list.count > k_ ? find_cutoff(list, k_) : threshold_;
-  for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] >= cutoff) visit(i);
-  }
-  for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] < cutoff && list.values[i] >= threshold_) visit(i);
-  }
+  measure(list, cutoff, std::numeric_limits<float>::infinity(), query);
+  measure(list, threshold_, cutoff, query);
   list.count = 0;
 }
 
-void Nearest::insert(Neighbor neighbor) {
-  if (static_cast<int64_t>(found_.size()) == k_) {
-    if (!(neighbor < found_.front())) return;
-    std::pop_heap(found_.begin(), found_.end());
-    found_.pop_back();
+void Nearest::measure(const CandidateList& list, float from, float below, const double* query) {
+  thread_local std::vector<int64_t> rows;
+  rows.clear();
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (list.values[i] >= from && list.values[i] < below) {
+      rows.push_back(database_->grouping.row(list.columns[i]));
+    }
   }
-  found_.push_back(neighbor);
-  std::push_heap(found_.begin(), found_.end());
-  if (static_cast<int64_t>(found_.size()) == k_) lower_limit(found_.front().squared_distance);
+  const auto squared_distance = database_->kernels->refine[database_->dtype()];
+  for (size_t i = 0; i < rows.size(); ++i) {
+    if (i + kRowsAhead < rows.size()) prefetch(database_->rows, rows[i + kRowsAhead]);
+    found_.push_back({squared_distance(query, database_->rows.row(rows[i]),
+                                       database_->row_scale(rows[i]), database_->rows.d),
+                      rows[i]});
+  }
+  keep_nearest();
+}
+
+void Nearest::keep_nearest() {
+  const auto k = static_cast<size_t>(k_);
+  if (found_.size() < k) return;
+  std::nth_element(found_.begin(), found_.begin() + (k_ - 1), found_.end());
+  found_.resize(k);
+  lower_limit(found_.back().squared_distance);
 }
 
 void Nearest::lower_limit(double limit) {
@@ -164,12 +178,13 @@ void Nearest::lower_limit(double limit) {
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {
-  std::sort_heap(found_.begin(), found_.end());
+  std::sort(found_.begin(), found_.end());
   return found_;
 }
 
 void Nearest::merge(const Nearest& other) {
-  for (const Neighbor& neighbor : other.found_) insert(neighbor);
+  found_.insert(found_.end(), other.found_.begin(), other.found_.end());
+  keep_nearest();
 }
 
 }  // namespace expansive

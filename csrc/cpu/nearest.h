@@ -30,7 +30,7 @@ struct Neighbor {
 
 // Candidates a list holds beside one panel. Between two prunings the threshold is stale, so a
 // longer list means fewer prunings but more candidates; this is near the best of both.
-inline int64_t list_length(int64_t k) { return 2 * k + 48; }
+inline int64_t list_length(int64_t k) { return 2 * k + 32; }
 
 class Nearest {
  public:
@@ -63,7 +63,8 @@ class Nearest {
   void prune(CandidateList& list);
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list, const double* query);
-  void insert(Neighbor neighbor);
+  void measure(const CandidateList& list, float from, float below, const double* query);
+  void keep_nearest();
   void lower_limit(double limit);
 
   const Database* database_;
@@ -79,7 +80,7 @@ class Nearest {
   float threshold_ = -std::numeric_limits<float>::infinity();  // certain, by the limit
   float guess_ = -std::numeric_limits<float>::infinity();      // the highest given out
   bool may_guess_ = true;
-  std::vector<Neighbor> found_;         // max-heap of the k nearest refined rows
+  std::vector<Neighbor> found_;         // the k nearest refined rows, the farthest last
   std::vector<Neighbor> found_before_;  // what it was when the stretch began
 };
 

@@ -14,6 +14,26 @@
 namespace expansive {
 namespace {
 
+// Appends what reaches its query's threshold to the query's list. True if a list is full.
+template <int kTileQueries, int kVectors>
+__attribute__((noinline)) bool collect(const ScreenTask& task, int64_t panel, const Vector* sums) {
+  bool full = false;
+  const uint32_t first =
+      task.column_offset + static_cast<uint32_t>(panel * kVectors * Vector::kWidth);
+  for (int q = 0; q < kTileQueries; ++q, sums += kVectors) {
+    CandidateList& list = task.lists[q];
+    for (int v = 0; v < kVectors; ++v) {
+      const uint32_t reached = lanes_at_least(sums[v], task.thresholds[q]);
+      if (reached == 0) continue;
+      list.count +=
+          append_lanes(sums[v], reached, first + static_cast<uint32_t>(v * Vector::kWidth),
+                       list.values + list.count, list.columns + list.count);
+      full = full || list.count >= list.full;
+    }
+  }
+  return full;
+}
+
 template <int kTileQueries, int kVectors>
 int64_t screen(const ScreenTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
@@ -21,6 +41,7 @@ int64_t screen(const ScreenTask& task) {
     const uint32_t* columns = task.panels + panel * task.words * kColumns;
     const uint32_t* query = task.queries;
 
+    // The loops over a tile have constant lengths and are unrolled whole: `sum` is registers.
     Vector sum[kTileQueries][kVectors];
     for (int v = 0; v < kVectors; ++v) {
       const Vector start =
@@ -45,25 +66,11 @@ int64_t screen(const ScreenTask& task) {
       nearest = larger(minus(best, task.thresholds[q]), nearest);
     }
     if (!any_not_negative(nearest)) continue;
-
-    bool full = false;
-    const uint32_t first = task.column_offset + static_cast<uint32_t>(panel * kColumns);
+    Vector stored[kTileQueries * kVectors];
     for (int q = 0; q < kTileQueries; ++q) {
-      uint32_t reached[kVectors];
-      uint32_t any = 0;
-      for (int v = 0; v < kVectors; ++v) {
-        any |= reached[v] = lanes_at_least(sum[q][v], task.thresholds[q]);
-      }
-      if (any == 0) continue;
-      CandidateList& list = task.lists[q];
-      for (int v = 0; v < kVectors; ++v) {
-        list.count +=
-            append_lanes(sum[q][v], reached[v], first + static_cast<uint32_t>(v * Vector::kWidth),
-                         list.values + list.count, list.columns + list.count);
-      }
-      full = full || list.count >= list.full;
+      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = sum[q][v];
     }
-    if (full) return panel + 1;
+    if (collect<kTileQueries, kVectors>(task, panel, stored)) return panel + 1;
   }
   return task.end_panel;
 }

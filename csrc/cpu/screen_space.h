@@ -34,7 +34,6 @@ class ScreenSpace {
     const double terms = static_cast<double>(d);
     const double roundings = (kernels.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
-    inflate_ = (1.0 + gamma_) / (1.0 - gamma_) * kUp;
     product_underflow_ = (terms + 1.0) * kernels.underflow_per_term;
     distance_underflow_ = (terms + 8.0) * 0x1p-1073;
   }
@@ -64,22 +63,17 @@ class ScreenSpace {
     return round_down(0.5 * (norm - reach * reach * kUp) - product_underflow_);
   }
 
-  // Above the squared distance between the images of a query and a row with this h, less what
-  // depends on the query alone; `limit` makes the largest of several an upper bound of theirs.
-  double image_bound(float value, float half_norm) const {
-    const double v = static_cast<double>(value);
-    const double h = static_cast<double>(half_norm);
-    const double row_norm = 2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * inflate_;
-    const double plus = row_norm * (1.0 + gamma_) + 2.0 * std::max(-v, 0.0);
+  // Above the squared distance of every pair of this query with at least this screen value and at
+  // most this h.
+  double limit(double squared_norm, double error, float value, float half_norm) const {
+    const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
+    const double row_norm =
+        2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
+    const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
+                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
-    return plus * kUp - minus * kDown;
-  }
-
-  // Above the squared distance of every pair of this query with at most this image bound.
-  double limit(double squared_norm, double error, double image_bound) const {
-    const double own = squared_norm * kUp * (1.0 + gamma_) + 2.0 * product_underflow_;
-    const double between = own * kUp + image_bound + (own + std::fabs(image_bound)) * 0x1p-50;
-    const double distance = (std::sqrt(std::max(between, 0.0)) * kUp + error) * kUp / scale_;
+    const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
+    const double distance = (between_images + error) * kUp / scale_;
     return distance * distance * kUp + distance_underflow_;
   }
 
@@ -87,7 +81,6 @@ class ScreenSpace {
   std::vector<double> centre_;
   double scale_;
   double gamma_;               // relative rounding error of a product of d terms and its start
-  double inflate_;             // undoes the deflation of a half norm, with room
   double product_underflow_;   // its absolute error from subnormal float32 results
   double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares
 };
