@@ -73,7 +73,7 @@ def test_oversample_in_slices_gives_the_same_rows(source, tmp_path, capsys, monk
     ("strategy", "make"), [("smote", SynthesisPlan.smote), ("random", SynthesisPlan.random)]
 )
 def test_oversample_with_the_other_strategies(source, tmp_path, capsys, strategy, make):
-    run(capsys, "oversample", source, tmp_path / "o.npz", "--strategy", strategy, "--k", 5)
+    run(capsys, "oversample", source, tmp_path / "o.npz", "--method", strategy, "--k", 5)
     x, y = imbalanced()
     made, _ = files.load_arrays(tmp_path / "o.npz")
     np.testing.assert_array_equal(made[40:], make(x, y).generate(x, 0, 35))
@@ -101,9 +101,7 @@ def test_oversample_a_table_keeps_its_columns(tmp_path, capsys):
     frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(kind=np.array(["p", "q", "r"])[y])
     frame.to_parquet(tmp_path / "in.parquet")
     target = tmp_path / "out.parquet"
-    status, _, _ = run(
-        capsys, "oversample", tmp_path / "in.parquet", target, "--label-column", "kind"
-    )
+    status, _, _ = run(capsys, "oversample", tmp_path / "in.parquet", target, "--y-key", "kind")
     assert status == 0
     made = pd.read_parquet(target)
     assert made.columns.tolist() == ["a", "b", "c", "kind"]

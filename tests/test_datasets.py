@@ -307,6 +307,9 @@ def test_other_rows_are_normalised_like_the_training_rows():
     assert test[0][0][0, 2, 3].item() == pytest.approx(expected, rel=1e-5)
     with pytest.raises(ValueError, match="normalised over 3 channels, the data has 1"):
         datasets.to_torch(datasets.load("digits"), like=train)
+    renamed = datasets.ArrayData(brighter.x, brighter.y, ["new a", *other.classes[1:]])
+    with pytest.raises(ValueError, match="class 0 is 'new a' in the data but 'a' in like"):
+        datasets.to_torch(renamed, like=train)
 
 
 def test_feature_vectors():

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from collections.abc import Callable
+from copy import deepcopy
 from typing import Any
 
 import numpy as np
@@ -161,6 +164,12 @@ def test_classes_and_codes(backend: str) -> None:
     assert index.codes is not None
     assert index.classes.tolist() == ["a", "b", "c"]
     assert index.codes.tolist() == [1, 0, 2, 0]
+
+
+@pytest.mark.parametrize("copy", [pickle.dumps, deepcopy])
+def test_an_index_is_not_copied(copy: Callable[[ex.Index], object]) -> None:
+    with pytest.raises(TypeError, match=r"keep x and y, and make it again with Index\(x, y\)"):
+        copy(ex.Index(np.eye(4), [0, 1, 0, 1]))
 
 
 @pytest.mark.train

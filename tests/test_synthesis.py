@@ -36,6 +36,28 @@ backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
 all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 methods = pytest.mark.parametrize("method", METHODS)
 
+
+@pytest.mark.parametrize("method", ["eos", "smote", "random"])
+def test_a_plan_by_the_name_of_its_method(method: str) -> None:
+    x, y = blobs()
+    arguments = {"k": 3, "enemies": "neighborhood", "expansion": (0.25, 0.5)}
+    known = {"eos": {*arguments}, "smote": {"k", "expansion"}, "random": set[str]()}[method]
+    own = {name: value for name, value in arguments.items() if name in known}
+    plan = Plan.by_method(method, x, y, seed=5, **arguments)
+    assert_same_bits(plan.generate(x), METHODS[method](x, y, seed=5, **own).generate(x), method)
+    with pytest.raises(ValueError, match="unknown method 'adasyn'; choose one of 'eos', 'smote'"):
+        Plan.by_method("adasyn", x, y)
+
+
+@pytest.mark.parametrize("method", ["eos", "smote", "random"])
+def test_a_plan_scans_its_rows_once(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = []
+    scan = reference.scan
+    monkeypatch.setattr(reference, "scan", lambda *given: scanned.append(1) or scan(*given))
+    Plan.by_method(method, *blobs(), backend="reference")
+    assert len(scanned) == 1
+
+
 # ---- bits -------------------------------------------------------------------------------------
 
 

@@ -57,6 +57,26 @@ class Augmented(Dataset[Any]):
         return x + 10 * torch.rand(1), y
 
 
+class WithoutTargets(Dataset[Any]):
+    """Its labels are known from its rows alone; counts how many it gave."""
+
+    def __init__(self) -> None:
+        self.rows, self.read = blobs(), 0
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        self.read += 1
+        return self.rows[row]
+
+
+def test_labels_are_read_in_one_pass() -> None:
+    rows = WithoutTargets()
+    split(rows, None, None, 0.1, 0)
+    assert rows.read == len(rows) + 1, "one item is looked at for its form"
+
+
 def test_embeddings_come_from_the_rows_without_augmentation() -> None:
     augmented = Augmented(blobs())
     fitted = trainer(val_fraction=0.0, select="last")

@@ -296,24 +296,38 @@ def test_schedules() -> None:
     ("settings", "message"),
     [
         ({"head": "classifier.9"}, "body.0, .*classifier.1"),
-        ({"loss": "hinge"}, r"loss must be one of \['ce'\], not 'hinge'"),
-        ({"method": "adasyn"}, r"method must be one of \['eos', 'random', 'smote'\]"),
-        ({"schedule": "poly"}, "schedule must be one of"),
-        ({"select": "first"}, "select must be one of"),
-        ({"mixed_precision": "fp8"}, "mixed_precision must be one of"),
-        ({"epochs": 0}, "epochs must be at least 1, not 0"),
-        ({"head_epochs": 0}, "head_epochs must be at least 1"),
-        ({"batch_size": 0}, "batch_size must be at least 1"),
-        ({"k": 0}, "k must be at least 1"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; choose one of 'ce'"),
+        ({"method": "adasyn"}, "unknown method 'adasyn'; choose one of 'eos', 'smote', 'random'"),
+        (
+            {"schedule": "poly"},
+            "unknown schedule 'poly'; choose one of 'constant', 'cosine', 'step'",
+        ),
+        ({"select": "first"}, "unknown select 'first'; choose one of 'best', 'last'"),
+        ({"mixed_precision": "fp8"}, "unknown mixed_precision 'fp8'; choose one of None, 'no'"),
+        ({"enemies": "far"}, "unknown enemies 'far'; choose one of 'nearest'"),
+        ({"expansion": (1.0, 0.0)}, "expansion must be two numbers"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1; got 0"),
+        ({"head_epochs": 0}, "head_epochs must be an integer of at least 1"),
+        ({"batch_size": 2.5}, "batch_size must be an integer of at least 1; got 2.5"),
+        ({"k": 0}, "k must be an integer of at least 1"),
         ({"lr": 0.0}, "lr must be above 0"),
-        ({"warmup_epochs": -1}, "warmup_epochs must be at least 0"),
-        ({"seed": -1}, "seed must be at least 0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be an integer of at least 0"),
+        ({"seed": -1}, r"seed must be an integer in \[0, 2\*\*64\)"),
+        ({"momentum": -0.1}, "momentum must be at least 0"),
         ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\)"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trainer(**settings)
+
+
+@pytest.mark.parametrize("strategy", ["some", {9: 60}, {0: 1}])
+def test_a_strategy_is_refused_before_the_backbone_is_trained(strategy: Any) -> None:
+    fitted = trainer(sampling_strategy=strategy)
+    with pytest.raises(ValueError):
+        fitted.fit(blobs())
+    assert fitted.seconds == {}
 
 
 def test_a_log_in_no_folder_and_a_model_that_is_none_are_refused(tmp_path: Path) -> None:

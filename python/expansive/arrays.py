@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expansive.arguments import as_choice
 from expansive.extras import import_extra
 
 DTYPES = ("float16", "bfloat16", "float32", "float64")
@@ -93,6 +94,11 @@ def _to_numpy(x: Any, name: str) -> tuple[NDArray[Any], str, Wrap]:
 def _as_array(x: Any, name: str) -> NDArray[Any]:
     if hasattr(x, "__dlpack__") and not hasattr(x, "__array__"):
         return np.from_dlpack(x)
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} has masked values, which would be taken for numbers; "
+            f"fill them ({name}.filled(...)) or drop their rows"
+        )
     try:
         return np.asarray(x)
     except ValueError as error:
@@ -233,32 +239,6 @@ def as_row_indices(
         value = int(rows[outside][0])
         raise IndexError(f"{name} holds {value}, but {owner} has the rows 0 to {n - 1} only")
     return rows.astype(np.int64)
-
-
-def as_positive(value: Any, name: str) -> int:
-    """Check a count: an integer of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < 1:
-        raise ValueError(f"{name} must be an integer of at least 1; got {value!r}")
-    return int(value)
-
-
-def as_seed(value: Any) -> int:
-    """Check the key of a random stream: an integer of 64 bits, not negative."""
-    if (
-        isinstance(value, bool)
-        or not isinstance(value, (int, np.integer))
-        or not 0 <= value < 2**64
-    ):
-        raise ValueError(f"seed must be an integer in [0, 2**64); got {value!r}")
-    return int(value)
-
-
-def as_choice(value: Any, choices: tuple[str, ...], name: str) -> str:
-    """Check one of several names."""
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices)
-        raise ValueError(f"unknown {name} {value!r}; choose one of {listed}")
-    return str(value)
 
 
 def as_output(out: Any, shape: tuple[int, int], dtype: Any, x: Rows) -> Rows:

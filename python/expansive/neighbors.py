@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from dataclasses import replace
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import arrays
+from expansive import arguments, arrays
 from expansive.arrays import Rows
 from expansive.backends.registry import METRICS, RELATIONS, Backend, get_backend
 
@@ -73,7 +73,7 @@ class Index:
         memory_budget: int | None = None,
     ) -> None:
         self._backend = get_backend(backend)
-        self._metric = arrays.as_choice(metric, METRICS, "metric")
+        self._metric = arguments.as_choice(metric, METRICS, "metric")
         self._threads = thread_count(threads)
         self._budget = _budget(memory_budget)
         self.rows = _checked_rows(x, "x", self._backend, self._metric, self._threads)
@@ -110,8 +110,8 @@ class Index:
         idx : array of int64, shape [n_queries, k]
             Row numbers in x; -1 where fewer than k rows qualify.
         """
-        k = arrays.as_positive(k, "k")
-        relation = arrays.as_choice(relation, RELATIONS, "relation")
+        k = arguments.as_count(k, "k")
+        relation = arguments.as_choice(relation, RELATIONS, "relation")
         if _is_empty_matrix(q):
             empty = _empty_result(self.rows, k)
             return self.rows.wrap(empty[0]), self.rows.wrap(empty[1])
@@ -145,8 +145,8 @@ class Index:
         self, queries: Any, k: int, relation: str
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
         """Do `search_rows` with results in NumPy, whatever the library of x."""
-        k = arrays.as_positive(k, "k")
-        relation = arrays.as_choice(relation, RELATIONS, "relation")
+        k = arguments.as_count(k, "k")
+        relation = arguments.as_choice(relation, RELATIONS, "relation")
         if relation != "any" and self.codes is None:
             raise ValueError(f"relation={relation!r} needs labels; pass y, or relation='any'")
         if relation == "enemy" and self.classes is not None and len(self.classes) == 1:
@@ -161,6 +161,12 @@ class Index:
         data = self.rows.data if queries is None else self.rows.data[rows]
         codes = None if self.codes is None else self.codes[rows]
         return self._search(replace(self.rows, data=data), codes, rows, k, relation)
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(
+            "an Index belongs to its process and cannot be pickled or copied; keep x and y, and "
+            "make it again with Index(x, y)"
+        )
 
     def _search(
         self,
@@ -236,8 +242,8 @@ def neighbors(
     -----
     Exact and bit-identical on every backend; see `Index`.
     """
-    k = arrays.as_positive(k, "k")
-    relation = arrays.as_choice(relation, RELATIONS, "relation")
+    k = arguments.as_count(k, "k")
+    relation = arguments.as_choice(relation, RELATIONS, "relation")
     index = Index(
         x, y, metric=metric, backend=backend, threads=threads, memory_budget=memory_budget
     )
@@ -306,7 +312,7 @@ def thread_count(threads: int | None) -> int:
     """Check a number of threads; None means all cores this process may use."""
     if threads is None:
         return default_threads()
-    return min(arrays.as_positive(threads, "threads"), _MOST_THREADS)
+    return min(arguments.as_count(threads, "threads"), _MOST_THREADS)
 
 
 def default_threads() -> int:
@@ -317,7 +323,7 @@ def default_threads() -> int:
 def _budget(memory_budget: int | None) -> int:
     if memory_budget is None:
         return max(MINIMUM_BUDGET, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
-    if arrays.as_positive(memory_budget, "memory_budget") < MINIMUM_BUDGET:
+    if arguments.as_count(memory_budget, "memory_budget") < MINIMUM_BUDGET:
         raise ValueError(
             f"memory_budget is {memory_budget} bytes; give at least {MINIMUM_BUDGET} (1 MiB)"
         )

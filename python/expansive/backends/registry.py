@@ -9,6 +9,7 @@ from typing import Any, Protocol, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from expansive.arguments import as_choice
 from expansive.arrays import Rows
 
 RELATIONS = ("enemy", "friend", "any")
@@ -118,10 +119,7 @@ def get_backend(name: str | None = None) -> Backend:
     """
     if name is None:
         name = default_backend_name()
-    if name not in _MODULES:
-        listed = ", ".join(repr(choice) for choice in _MODULES)
-        raise ValueError(f"unknown backend {name!r}; choose one of {listed}")
-    backend = _load(name)
+    backend = _load(as_choice(name, _MODULES, "backend"))
     reason = backend.unavailable()
     if reason is not None:
         raise RuntimeError(f"backend {name!r} cannot run here: {reason}")

@@ -9,7 +9,16 @@ from collections.abc import Sequence
 from expansive.extras import import_extra
 
 TRACEBACK = "EXPANSIVE_TRACEBACK"
-OURS = (ValueError, TypeError, KeyError, IndexError, RuntimeError, OSError, ImportError)
+OURS = (
+    ValueError,
+    TypeError,
+    KeyError,
+    IndexError,
+    RuntimeError,
+    ArithmeticError,
+    OSError,
+    ImportError,
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -56,12 +56,9 @@ class Dtype(str, Enum):
 
 
 XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
-YKey = Annotated[str, typer.Option(help="Name of the array of labels (.npz, .safetensors).")]
-LabelColumn = Annotated[
-    str | None, typer.Option(help="Column of the labels (.parquet). Default: y.")
-]
-Seed = Annotated[int, typer.Option(help="The same seed gives the same rows.")]
-MethodOption = Annotated[Method, typer.Option("--strategy", help="How to make synthetic rows.")]
+YKey = Annotated[str, typer.Option(help="Name of the array, or column, of labels (not .npy).")]
+Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
+MethodOption = Annotated[Method, typer.Option(help="How to make synthetic rows.")]
 EnemiesOption = Annotated[
     Enemies,
     typer.Option(
@@ -113,7 +110,7 @@ def train(
     batch_size: Annotated[int, typer.Option(help="Rows of a step.")] = 128,
     lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.1,
     schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
-    strategy: MethodOption = Method.eos,
+    method: MethodOption = Method.eos,
     k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
     enemies: EnemiesOption = Enemies.nearest,
     expansion: Expansion = (0.0, 1.0),
@@ -141,7 +138,7 @@ def train(
         "batch_size": batch_size,
         "lr": lr,
         "schedule": schedule,
-        "method": strategy.value,
+        "method": method.value,
         "k": k,
         "enemies": enemies.value,
         "expansion": expansion,
@@ -159,14 +156,13 @@ def oversample(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Array file to write.")],
     x_key: XKey = "x",
     y_key: YKey = "y",
-    label_column: LabelColumn = None,
     labels: Annotated[
         Path | None, typer.Option(help="Labels of IN when it is a .npy: another .npy.")
     ] = None,
     out_labels: Annotated[
         Path | None, typer.Option(help="Where the labels go when OUT is a .npy.")
     ] = None,
-    strategy: MethodOption = Method.eos,
+    method: MethodOption = Method.eos,
     k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
     enemies: EnemiesOption = Enemies.nearest,
     expansion: Expansion = (0.0, 1.0),
@@ -183,17 +179,20 @@ def oversample(
 
     Files are .npz, .npy, .safetensors or .parquet; IN and OUT may differ.
     """
-    y_name = label_column or y_key
     files.check_output(target, labels=out_labels)
-    x, y = files.load_arrays(source, x_key, y_name, labels=labels)
+    x, y = files.load_arrays(source, x_key, y_key, labels=labels)
     flat = x.reshape(len(x), -1)
-    run: dict[str, Any] = {"seed": seed, "backend": backend, "threads": threads}
-    if strategy is Method.eos:
-        plan = SynthesisPlan.eos(flat, y, k=k, enemies=enemies.value, expansion=expansion, **run)
-    elif strategy is Method.smote:
-        plan = SynthesisPlan.smote(flat, y, k=k, expansion=expansion, **run)
-    else:
-        plan = SynthesisPlan.random(flat, y, **run)
+    plan = SynthesisPlan.by_method(
+        method.value,
+        flat,
+        y,
+        k=k,
+        enemies=enemies.value,
+        expansion=expansion,
+        seed=seed,
+        backend=backend,
+        threads=threads,
+    )
     kind = np.dtype(dtype.value if dtype else x.dtype if x.dtype.kind == "f" else np.float32)
     with files.array_writer(
         target,
@@ -201,9 +200,9 @@ def oversample(
         kind,
         y.dtype,
         x_key=x_key,
-        y_key=y_name,
+        y_key=y_key,
         labels=out_labels,
-        columns=files.feature_columns(source, y_name),
+        columns=files.feature_columns(source, y_key),
     ) as write:
         for start in range(0, len(x), ROWS_PER_SLICE):
             rows = slice(start, start + ROWS_PER_SLICE)
@@ -223,14 +222,12 @@ def gap(
     test_file: Annotated[Path, typer.Argument(metavar="TEST", help="Embeddings not trained on.")],
     x_key: XKey = "x",
     y_key: YKey = "y",
-    label_column: LabelColumn = None,
     train_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TRAIN.")] = None,
     test_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TEST.")] = None,
 ) -> None:
     """Show how far the TEST rows of each class reach outside the range of its TRAIN rows."""
-    y_name = label_column or y_key
-    x, y = files.load_arrays(train_file, x_key, y_name, labels=train_labels)
-    test_x, test_y = files.load_arrays(test_file, x_key, y_name, labels=test_labels)
+    x, y = files.load_arrays(train_file, x_key, y_key, labels=train_labels)
+    test_x, test_y = files.load_arrays(test_file, x_key, y_key, labels=test_labels)
     gaps = expansive.metrics.generalization_gap(
         x.reshape(len(x), -1), y, test_x.reshape(len(test_x), -1), test_y
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,7 +45,7 @@ def to_torch(
     Raises
     ------
     ValueError
-        When `augment` is asked of feature vectors, or `like` has other channels.
+        When `augment` is asked of feature vectors, or `like` has other channels or classes.
     ImportError
         When torch is missing.
     """
@@ -58,6 +59,12 @@ def to_torch(
         raise ValueError(
             f"like is normalised over {len(mean)} channels, the data has {data.x.shape[-1]}"
         )
+    for number, (own, other) in enumerate(zip_longest(data.classes, (like or data).classes)):
+        if own != other:
+            raise ValueError(
+                f"class {number} is {own!r} in the data but {other!r} in like; give both the same "
+                "classes, so that their numbers mean the same"
+            )
     return TorchSet(data, mean, deviation, padding if augment else None, flip)
 
 

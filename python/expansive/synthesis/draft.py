@@ -8,14 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import arrays
+from expansive import arguments, arrays
 from expansive.backends.registry import get_backend
 from expansive.neighbors import Index, thread_count
 from expansive.synthesis import partners
 from expansive.synthesis.partners import ClassPartners
 from expansive.synthesis.plan_file import Contents
-
-_LARGEST_WEIGHT = 1e30  # far from float32's overflow
 
 
 class Draft:
@@ -31,18 +29,19 @@ class Draft:
         backend: str | None,
         threads: int | None,
     ) -> None:
-        self._expansion = _as_expansion(expansion)
-        self._seed = arrays.as_seed(seed)
+        self._expansion = arguments.as_expansion(expansion)
+        self._seed = arguments.as_seed(seed)
         self._backend = backend
         self._threads = thread_count(threads)
         self._x = arrays.as_rows(x)
         classes, codes = arrays.as_labels(y, len(self._x.data))
         if len(classes) == 1:
             raise ValueError(f"y holds one class only ({classes.tolist()[0]!r}); give at least two")
-        wanted = _rows_per_class(sampling_strategy, classes[codes])
+        wanted = rows_per_class(sampling_strategy, classes[codes])
         self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
         position = {label: code for code, label in enumerate(classes.tolist())}
-        self._rows = {label: np.flatnonzero(codes == position[label]) for label in self._sizes}
+        rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
+        self._rows = {label: rows[position[label]] for label in self._sizes}
         self._classes = classes[[position[label] for label in self._sizes]]
         self._codes = codes
 
@@ -66,7 +65,7 @@ class Draft:
         return Contents(joined, self._classes, (n_rows, n_features), self._x.dtype, fingerprint)
 
 
-def _rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:
+def rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:
     """How many synthetic rows each class gets, by imbalanced-learn's rules."""
     from imblearn.utils import check_sampling_strategy
 
@@ -75,16 +74,3 @@ def _rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, i
         label.item() if isinstance(label, np.generic) else label: int(count)
         for label, count in wanted.items()
     }
-
-
-def _as_expansion(expansion: Any) -> tuple[float, float]:
-    try:
-        low, high = (float(end) for end in expansion)
-    except (TypeError, ValueError):
-        low, high = np.nan, np.nan
-    if not -_LARGEST_WEIGHT <= low <= high <= _LARGEST_WEIGHT:
-        raise ValueError(
-            f"expansion must be two numbers (low, high) with low <= high, such as (0.0, 1.0), "
-            f"within {_LARGEST_WEIGHT:g} of zero; got {expansion!r}"
-        )
-    return low, high

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import arrays
+from expansive import arguments, arrays
 from expansive.backends.registry import Backend, get_backend
 from expansive.files import PathLike
 from expansive.neighbors import thread_count
@@ -17,6 +17,7 @@ from expansive.synthesis.fingerprints import FingerprintCheck
 from expansive.synthesis.partners import ClassPartners
 from expansive.synthesis.plan_file import Contents
 
+METHODS = ("eos", "smote", "random")
 ENEMIES = ("nearest", "neighborhood")
 
 
@@ -117,8 +118,8 @@ class SynthesisPlan:
         ValueError, TypeError
             For bad input, before any work.
         """
-        arrays.as_choice(enemies, ENEMIES, "enemies")
-        k = arrays.as_positive(k, "k")
+        arguments.as_choice(enemies, ENEMIES, "enemies")
+        k = arguments.as_count(k, "k")
         if reference_compat and enemies != "neighborhood":
             raise ValueError("reference_compat=True needs enemies='neighborhood'")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
@@ -149,7 +150,7 @@ class SynthesisPlan:
         Parameters and errors as in `eos`. A class of one row has no friend: its only row is its own
         partner, with a warning.
         """
-        k = arrays.as_positive(k, "k")
+        k = arguments.as_count(k, "k")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         index = draft.index()
         contents = draft.finish(lambda label, rows: partners.friends(index, rows, label, k))
@@ -173,6 +174,33 @@ class SynthesisPlan:
         draft = Draft(x, y, sampling_strategy, (0.0, 1.0), seed, backend, threads)
         draft.require_finite()
         return cls(draft.finish(lambda _, rows: partners.themselves(rows)), backend, threads)
+
+    @classmethod
+    def by_method(
+        cls,
+        method: str,
+        x: Any,
+        y: Any,
+        sampling_strategy: Any = "auto",
+        k: int = 10,
+        enemies: str = "nearest",
+        expansion: tuple[float, float] = (0.0, 1.0),
+        seed: int = 0,
+        *,
+        backend: str | None = None,
+        threads: int | None = None,
+    ) -> SynthesisPlan:
+        """Plan by the name of a method, one of `METHODS`, which takes the arguments it knows.
+
+        Parameters and errors as in `eos`.
+        """
+        arguments.as_choice(method, METHODS, "method")
+        where: dict[str, Any] = {"backend": backend, "threads": threads}
+        if method == "eos":
+            return cls.eos(x, y, sampling_strategy, k, enemies, expansion, seed, **where)
+        if method == "smote":
+            return cls.smote(x, y, sampling_strategy, k, expansion, seed, **where)
+        return cls.random(x, y, sampling_strategy, seed, **where)
 
     # ---- using a plan -------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import arrays
+from expansive import arguments, arrays
 from expansive.backends.registry import Partners
 from expansive.files import PathLike, atomic_write
 from expansive.synthesis.partners import check
@@ -97,13 +97,13 @@ def _contents(settings: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Cont
         raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
     partners = Partners(
         **{name: stored[name] for name in _TABLES},
-        seed=arrays.as_seed(settings["seed"]),
+        seed=arguments.as_seed(settings["seed"]),
         low=settings["low"],
         high=settings["high"],
     )
     n_rows, n_features = settings["shape"]
     check(partners, len(stored["classes"]), n_rows)
-    dtype = arrays.as_choice(settings["dtype"], arrays.DTYPES, "dtype")
+    dtype = arguments.as_choice(settings["dtype"], arrays.DTYPES, "dtype")
     return Contents(
         partners, stored["classes"], (n_rows, n_features), dtype, settings["fingerprint"]
     )

@@ -81,7 +81,7 @@ def split(
     labels = labels_of(train_set, "train_set")
     counts = _class_counts(labels)
     plain = train_set if embed_set is None else embed_set
-    if not np.array_equal(labels_of(plain, "embed_set"), labels):
+    if embed_set is not None and not np.array_equal(labels_of(embed_set, "embed_set"), labels):
         raise ValueError(
             "embed_set must hold the rows of train_set in the same order without augmentation, "
             "and its labels differ"

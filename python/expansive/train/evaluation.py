@@ -83,8 +83,9 @@ def _sample(
     def some(labels: NDArray[np.int64]) -> NDArray[np.int64]:
         share = -(-SAMPLE_ROWS // n_classes)
         order = generator.permutation(len(labels))
-        kept = [order[labels[order] == label][:share] for label in range(n_classes)]
-        return np.sort(np.concatenate(kept))
+        order = order[np.argsort(labels[order], kind="stable")]
+        rank = np.arange(len(order)) - np.searchsorted(labels[order], labels[order])
+        return np.sort(order[rank < share])
 
     def taken(embeddings: Embeddings) -> tuple[Any, Any]:
         rows = some(embeddings.y.numpy())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
@@ -32,35 +32,6 @@ class Plan(Protocol):
         """Make the rows of the given numbers from the embeddings `x`, on its device."""
 
 
-def _eos(x: Tensor, y: Tensor, settings: Settings) -> Plan:
-    return SynthesisPlan.eos(
-        x,
-        y,
-        settings.sampling_strategy,
-        settings.k,
-        settings.enemies,
-        settings.expansion,
-        settings.seed,
-    )
-
-
-def _smote(x: Tensor, y: Tensor, settings: Settings) -> Plan:
-    return SynthesisPlan.smote(
-        x, y, settings.sampling_strategy, settings.k, settings.expansion, settings.seed
-    )
-
-
-def _random(x: Tensor, y: Tensor, settings: Settings) -> Plan:
-    return SynthesisPlan.random(x, y, settings.sampling_strategy, settings.seed)
-
-
-METHODS: dict[str, Callable[[Tensor, Tensor, Settings], Plan]] = {
-    "eos": _eos,
-    "smote": _smote,
-    "random": _random,
-}
-
-
 def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
     """Plan the synthetic rows by the method of the settings.
 
@@ -71,7 +42,7 @@ def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
     y : Tensor of int64, shape [n]
         Their labels.
     settings : Settings
-        Its `method` is a name in `METHODS`, or a callable (x, y) -> plan.
+        Its `method` is a name in `synthesis.METHODS`, or a callable (x, y) -> plan.
 
     Returns
     -------
@@ -80,7 +51,16 @@ def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
     """
     if callable(settings.method):
         return settings.method(x, y)
-    return METHODS[settings.method](x, y, settings)
+    return SynthesisPlan.by_method(
+        settings.method,
+        x,
+        y,
+        settings.sampling_strategy,
+        settings.k,
+        settings.enemies,
+        settings.expansion,
+        settings.seed,
+    )
 
 
 def slices(plan: Plan, x: Tensor) -> Iterator[tuple[Tensor, NDArray[Any]]]:

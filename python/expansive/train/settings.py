@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -12,11 +12,28 @@ import torch
 from accelerate import Accelerator
 from torch import Tensor, nn
 
-from expansive.train.expand import METHODS, Plan
+from expansive.arguments import as_choice, as_count, as_expansion, as_seed
+from expansive.synthesis import ENEMIES, METHODS
+from expansive.train.expand import Plan
 from expansive.train.losses import LOSSES, Loss
 from expansive.train.schedule import SCHEDULES
 
-PRECISIONS = ("no", "bf16")
+_COUNTS = {
+    "epochs": 1,
+    "head_epochs": 1,
+    "batch_size": 1,
+    "k": 1,
+    "warmup_epochs": 0,
+    "num_workers": 0,
+}
+_CHOICES: dict[str, Collection[Any]] = {
+    "loss": LOSSES,
+    "schedule": SCHEDULES,
+    "method": METHODS,
+    "enemies": ENEMIES,
+    "select": ("best", "last"),
+    "mixed_precision": (None, "no", "bf16"),
+}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -51,36 +68,25 @@ class Settings:
     on_epoch: Callable[[dict[str, Any]], None] | None = None
 
     def __post_init__(self) -> None:
-        for name, least in (("epochs", 1), ("head_epochs", 1), ("batch_size", 1), ("k", 1)):
-            self._at_least(name, least)
-        for name in ("warmup_epochs", "seed", "num_workers", "momentum", "weight_decay"):
-            self._at_least(name, 0)
+        for name, least in _COUNTS.items():
+            as_count(getattr(self, name), name, least)
+        as_seed(self.seed)
+        as_expansion(self.expansion)
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
+        for name in ("momentum", "weight_decay"):
+            if not getattr(self, name) >= 0:
+                raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
             raise ValueError(f"val_fraction must be in [0, 1), not {self.val_fraction}")
-        self._one_of("schedule", SCHEDULES)
-        self._one_of("select", ("best", "last"))
-        if self.mixed_precision is not None:
-            self._one_of("mixed_precision", PRECISIONS)
-        for name, choices in (("loss", LOSSES), ("method", METHODS)):
+        for name, choices in _CHOICES.items():
             if not callable(getattr(self, name)):
-                self._one_of(name, choices)
+                as_choice(getattr(self, name), choices, name)
         if self.log_path is not None and not Path(self.log_path).parent.is_dir():
             raise FileNotFoundError(
                 f"log_path is {str(self.log_path)!r}, and its folder does not exist; "
                 "create it first"
             )
-
-    def _at_least(self, name: str, least: int) -> None:
-        value = getattr(self, name)
-        if not value >= least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
-
-    def _one_of(self, name: str, choices: Any) -> None:
-        value = getattr(self, name)
-        if value not in choices:
-            raise ValueError(f"{name} must be one of {sorted(choices)}, not {value!r}")
 
     def accelerator(self) -> Accelerator:
         """Make the accelerator that gives device, precision and the share of this process.

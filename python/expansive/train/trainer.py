@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from expansive.metrics import Evaluation
+from expansive.synthesis.draft import rows_per_class
 from expansive.train import checkpoint, evaluation
 from expansive.train.backbone import backbone_phase
 from expansive.train.checkpoint import Checkpoint, Progress, Weights
@@ -312,6 +313,8 @@ class ThreePhaseTrainer(Settings):
                 "select='best' needs validation rows: give val_set, a val_fraction above 0 with "
                 "two rows in some class, or select='last'"
             )
+        # What phase 2 would refuse is refused before phase 1.
+        rows_per_class(self.sampling_strategy, np.repeat(np.arange(len(rows.counts)), rows.counts))
         return rows
 
 
