@@ -1,7 +1,8 @@
 // One synthetic row: gather two rows, interpolate, round and store in one pass.
 //
 // value = fma(weight, partner - base, base) in float32, or in float64 when the rows are float64.
-// Cost: two reads and one write of d elements, bound by memory.
+// Cost: two reads and one write of d elements, bound by memory. An output that outgrows the caches
+// is streamed past them, which saves reading it before it is overwritten.
 #pragma once
 
 #include "cpu/isa.h"
@@ -9,19 +10,38 @@
 namespace expansive {
 namespace {
 
-template <typename In, typename Out>
-void interpolate(const InterpolateTask& task) {
+template <bool kStream, typename In, typename Out>
+void interpolate_floats(const InterpolateTask& task) {
   const In* base = static_cast<const In*>(task.base);
   const In* partner = static_cast<const In*>(task.partner);
   Out* out = static_cast<Out*>(task.out);
   const float weight = static_cast<float>(task.weight);
-  int64_t j = 0;
-  for (; j + 8 <= task.d; j += 8) {
-    store8f(out + j, lerp(load8f(base + j), load8f(partner + j), weight));
-  }
-  for (; j < task.d; ++j) {
+  const auto one = [&](int64_t j) {
     const float start = to_float(base[j]);
     from_float(__builtin_fmaf(weight, to_float(partner[j]) - start, start), out + j);
+  };
+  int64_t j = 0;
+  if (kStream) {  // streaming stores want whole vectors
+    while (j < task.d && reinterpret_cast<uintptr_t>(out + j) % (8 * sizeof(Out)) != 0) one(j++);
+  }
+  for (; j + 8 <= task.d; j += 8) {
+    const Float8 row = lerp(load8f(base + j), load8f(partner + j), weight);
+    if (kStream) {
+      stream8f(out + j, row);
+    } else {
+      store8f(out + j, row);
+    }
+  }
+  while (j < task.d) one(j++);
+}
+
+template <typename In, typename Out>
+void interpolate(const InterpolateTask& task) {
+  if (task.stream) {
+    interpolate_floats<true, In, Out>(task);
+    fence_streams();
+  } else {
+    interpolate_floats<false, In, Out>(task);
   }
 }
 

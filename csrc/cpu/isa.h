@@ -43,6 +43,7 @@ struct InterpolateTask {
   void* out;
   int64_t d;
   double weight;
+  bool stream;  // past the caches: the output is too large to stay in them
 };
 
 struct Kernels {

@@ -68,6 +68,12 @@ inline void store8f(T* p, Float8 v) {
   for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);
 }
 
+template <typename T>
+inline void stream8f(T* p, Float8 v) {
+  store8f(p, v);
+}
+inline void fence_streams() {}
+
 // One vector of the screen's sums, and of its columns.
 constexpr int kElementsPerWord = 1;
 constexpr double kRoundingsPerTerm = 2.0;  // a product and a sum

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/prefetch.h"
+
 namespace expansive {
 namespace {
 
@@ -33,12 +35,10 @@ float find_cutoff(const CandidateList& list, int64_t wanted) {
 }
 
 // Rows lie anywhere in memory: ask for the next ones while one is measured.
-constexpr size_t kRowsAhead = 3;
-
-void prefetch(const Rows& rows, int64_t row) {
-  const char* bytes = static_cast<const char*>(rows.row(row));
-  const int64_t size = std::min<int64_t>(rows.d * size_of(rows.dtype), 4096);
-  for (int64_t offset = 0; offset < size; offset += 64) __builtin_prefetch(bytes + offset);
+size_t rows_ahead(const Rows& rows) {
+  constexpr int64_t kBytesAhead = 6144;
+  return static_cast<size_t>(
+      std::clamp<int64_t>(kBytesAhead / (rows.d * size_of(rows.dtype)), 1, 32));
 }
 
 }  // namespace
@@ -154,8 +154,10 @@ void Nearest::measure(const CandidateList& list, float from, float below, const 
     }
   }
   const auto squared_distance = database_->kernels->refine[database_->dtype()];
+  const size_t ahead = rows_ahead(database_->rows);
+  for (size_t i = 0; i < std::min(ahead, rows.size()); ++i) prefetch_row(database_->rows, rows[i]);
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (i + kRowsAhead < rows.size()) prefetch(database_->rows, rows[i + kRowsAhead]);
+    if (i + ahead < rows.size()) prefetch_row(database_->rows, rows[i + ahead]);
     found_.push_back({squared_distance(query, database_->rows.row(rows[i]),
                                        database_->row_scale(rows[i]), database_->rows.d),
                       rows[i]});

@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "cpu/isa.h"
+#include "cpu/prefetch.h"
 #include "cpu/threads.h"
 #include "expansive/check.h"
 #include "expansive/philox.h"
@@ -12,6 +13,7 @@
 namespace expansive {
 namespace {
 
+constexpr int64_t kStreamedBytes = int64_t{8} << 20;  // an output this large leaves no cache useful
 constexpr int64_t kElementsPerTask = int64_t{1} << 16;
 
 int64_t scale(uint32_t word, int64_t n) {
@@ -52,13 +54,20 @@ void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threa
   check(x.d == out.d, "out and x differ in features");
   const auto interpolate =
       kernels().interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)];
+  const bool stream = out.n * out.d * size_of(out.dtype) > kStreamedBytes;
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / x.d);
   parallel_for((out.n + per_task - 1) / per_task, threads, interrupt, [&](int64_t task, int) {
     const int64_t end = std::min(out.n, (task + 1) * per_task);
+    Draw next = draw(partners, rows[task * per_task]);
     for (int64_t i = task * per_task; i < end; ++i) {
-      const Draw drawn = draw(partners, rows[i]);
+      const Draw drawn = next;
+      if (i + 1 < end) {
+        next = draw(partners, rows[i + 1]);
+        prefetch_row(x, next.base);
+        prefetch_row(x, next.partner);
+      }
       interpolate({x.row(drawn.base), x.row(drawn.partner), out.row(i), x.d,
-                   weight(partners, drawn.u, x.dtype)});
+                   weight(partners, drawn.u, x.dtype), stream});
     }
   });
 }
