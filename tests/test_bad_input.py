@@ -163,9 +163,11 @@ def test_generating_refuses(backend: str) -> None:
             plan.generate_rows(X, rows)
         with pytest.raises(IndexError, match="rows holds"):
             plan.labels_of(rows)
+    with pytest.raises(TypeError, match="'float' object cannot be interpreted as an integer"):
+        plan.labels(0.5)
     with pytest.raises(ValueError, match="unknown dtype 'int32'; choose one of 'float16'"):
         plan.generate(X, dtype="int32")
-    with pytest.raises(TypeError, match="rows must be a one-dimensional array of row numbers"):
+    with pytest.raises(TypeError, match=r"rows must be a one-dimensional array .* give integers$"):
         plan.generate_rows(X, [0.5])
 
 

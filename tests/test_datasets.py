@@ -142,7 +142,9 @@ def test_unknown_names_list_the_choices(name):
 
 
 def test_unknown_split_lists_the_choices():
-    with pytest.raises(ValueError, match="split='val' is unknown; choose one of train, test, all"):
+    with pytest.raises(
+        ValueError, match="unknown split 'val'; choose one of 'train', 'test', 'all'"
+    ):
         datasets.load("digits", "val")
 
 

@@ -118,10 +118,13 @@ NOT_FINITE = np.where(np.arange(6).reshape(3, 2) == 2, np.nan, 0.0)
         ((TRAIN_X, TRAIN_Y, TEST_X, [3, 3, 3]), "test_y has no row of class -1"),
         ((TRAIN_X, [3, 3, 3, 3], TEST_X, TEST_Y), "train_y has no row of class -1"),
         ((TRAIN_X, TRAIN_Y, TEST_X[:, :1], TEST_Y), "2 features and test_x has 1"),
-        ((TRAIN_X, TRAIN_Y, TEST_X[:, 0], TEST_Y), r"test_x must be of shape \[n, d\]"),
-        ((TRAIN_X[:3], TRAIN_Y, TEST_X, TEST_Y), "train_x has 3 rows"),
-        ((TRAIN_X, TRAIN_Y, NOT_FINITE, TEST_Y), "row 1 of test_x is not finite"),
-        (([], [], [], []), "not empty"),
+        (
+            (TRAIN_X, TRAIN_Y, TEST_X[:, 0], TEST_Y),
+            r"test_x must be a matrix .* got shape \(3,\)",
+        ),
+        ((TRAIN_X[:3], TRAIN_Y, TEST_X, TEST_Y), "labels of train_x has 4 labels for 3 rows"),
+        ((TRAIN_X, TRAIN_Y, NOT_FINITE, TEST_Y), r"test_x\[1\] holds NaN or infinity"),
+        ((TRAIN_X[:0], [], TEST_X[:0], []), "train_x is empty"),
     ],
 )
 def test_gap_refuses_bad_input(arguments: tuple[object, ...], message: str) -> None:

@@ -16,7 +16,8 @@ from expansive.neighbors import Index, nearest_enemies, neighbors
 from expansive.synthesis import Recipe, SynthesisPlan
 
 if TYPE_CHECKING:
-    from expansive.sampler import EOS, ExactNeighbors
+    from expansive.exact_neighbors import ExactNeighbors
+    from expansive.sampler import EOS
     from expansive.train import ThreePhaseTrainer, rebalance_head
 
 __version__ = "0.1.0"
@@ -36,7 +37,7 @@ __all__ = [
 
 _LAZY = {
     "EOS": "expansive.sampler",
-    "ExactNeighbors": "expansive.sampler",
+    "ExactNeighbors": "expansive.exact_neighbors",
     "ThreePhaseTrainer": "expansive.train",
     "rebalance_head": "expansive.train",
 }

@@ -42,6 +42,12 @@ class Rows:
         """float64 for float64 rows, else float32: the dtype of results."""
         return np.float64 if self.dtype == "float64" else np.float32
 
+    def widened(self) -> NDArray[np.floating[Any]]:
+        """Give the values as NumPy's floats: those of bfloat16, which NumPy lacks, as float32."""
+        if self.dtype != "bfloat16":
+            return self.data
+        return (self.data.astype(np.uint32) << 16).view(np.float32)
+
 
 def is_torch(x: object) -> bool:
     """Whether `x` is a torch tensor, without importing torch."""
@@ -109,7 +115,7 @@ def _from_bits(result: NDArray[Any]) -> NDArray[Any]:
     """Show uint16 results, the bits of bfloat16, as NumPy's bfloat16 extension type."""
     if result.dtype != np.uint16:
         return result
-    bfloat16 = import_extra("ml_dtypes", "test").bfloat16
+    bfloat16 = import_extra("ml_dtypes", "bfloat16").bfloat16
     return result.view(bfloat16)
 
 
@@ -222,17 +228,15 @@ def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
     return np.array(labels.tolist())
 
 
-def as_row_indices(
-    queries: Any, n: int, name: str = "queries", owner: str = "x"
-) -> NDArray[np.int64]:
-    """Check a list of row numbers of `owner`: integers in [0, n)."""
-    rows = queries.detach().cpu().numpy() if is_torch(queries) else _as_array(queries, name)
+def as_row_indices(values: Any, n: int, name: str, owner: str, fix: str) -> NDArray[np.int64]:
+    """Check a list of row numbers of `owner`, integers in [0, n); `fix` is for other dtypes."""
+    rows = values.detach().cpu().numpy() if is_torch(values) else _as_array(values, name)
     if rows.size == 0:
         return np.zeros(0, np.int64)
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be a one-dimensional array of row numbers; got dtype {rows.dtype}, "
-            f"shape {rows.shape}; search other points with Index(x, y).search"
+            f"shape {rows.shape}; {fix}"
         )
     outside = (rows < 0) | (rows >= n)
     if outside.any():
@@ -280,7 +284,7 @@ def dtype_name(dtype: Any) -> str:
     return as_choice(name, DTYPES, "dtype")
 
 
-def require_finite(x: Rows, first_bad_row: int, largest: float, name: str = "x") -> None:
+def require_finite(x: Rows, first_bad_row: int, largest: float = 0.0, name: str = "x") -> None:
     """Raise for the first row that is not finite, or for values whose squares overflow."""
     if first_bad_row >= 0:
         raise ValueError(

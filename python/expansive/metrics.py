@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from expansive.arrays import as_labels, as_rows, label_array, require_finite
+
 MANY_ABOVE = 100
 FEW_BELOW = 20
 
@@ -207,7 +209,7 @@ def generalization_gap(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> 
     -----
     Deterministic, and independent of the order of the rows.
     """
-    train, test = numpy_of(train_y), numpy_of(test_y)
+    train, test = label_array(train_y, "train_y"), label_array(test_y, "test_y")
     classes = np.union1d(train, test)
     for name, other, side in (("train_y", train, "training"), ("test_y", test, "test")):
         missing = np.setdiff1d(classes, other)
@@ -250,20 +252,12 @@ def class_ranges(x: Any, y: Any, classes: ArrayLike, name: str = "x") -> ClassRa
         When `x` is not of shape [n, d], is empty, does not match `y`, or has a row that is not
         finite.
     """
-    rows, labels = numpy_of(x), numpy_of(y)
-    if rows.ndim != 2 or rows.size == 0:
-        raise ValueError(f"{name} must be of shape [n, d] and not empty, not {list(rows.shape)}")
-    if labels.shape != (len(rows),):
-        raise ValueError(
-            f"{name} has {len(rows)} rows and its labels are of shape {list(labels.shape)}: "
-            "give one label per row"
-        )
+    matrix = as_rows(x, name)
+    rows = matrix.widened()
     finite = np.isfinite(rows).all(axis=1)
-    if not finite.all():
-        raise ValueError(
-            f"row {int(np.argmin(finite))} of {name} is not finite: remove or repair such rows"
-        )
-    codes = np.searchsorted(np.asarray(classes), labels)
+    require_finite(matrix, -1 if finite.all() else int(np.argmin(finite)), name=name)
+    own, own_codes = as_labels(y, len(rows), f"labels of {name}")
+    codes = np.searchsorted(np.asarray(classes), own)[own_codes]
     order = np.argsort(codes, kind="stable")
     present, starts = np.unique(codes[order], return_index=True)
     shape = (len(np.asarray(classes)), rows.shape[1])
@@ -280,15 +274,6 @@ def balanced_accuracy(y_true: ArrayLike, y_pred: ArrayLike) -> float:
 
     present = np.unique(np.asarray(y_true))
     return float(recall_score(y_true, y_pred, labels=present, average="macro", zero_division=0.0))
-
-
-def numpy_of(values: Any) -> NDArray[Any]:
-    """Give a NumPy view (or copy, where needed) of an array-like or a torch tensor."""
-    if hasattr(values, "detach"):
-        tensor = values.detach().cpu()
-        # NumPy has no bfloat16, and every half-precision value is a float32.
-        values = tensor.float() if tensor.is_floating_point() and tensor.itemsize < 4 else tensor
-    return np.asarray(values)
 
 
 def _mean(recall: NDArray[np.float64]) -> float:

@@ -155,7 +155,11 @@ class Index:
                 "give rows of at least two classes"
             )
         n = len(self.rows.data)
-        rows = np.arange(n) if queries is None else arrays.as_row_indices(queries, n)
+        if queries is None:
+            rows = np.arange(n)
+        else:
+            fix = "search other points with Index(x, y).search"
+            rows = arrays.as_row_indices(queries, n, "queries", "x", fix)
         if len(rows) == 0:
             return _empty_result(self.rows, k)
         data = self.rows.data if queries is None else self.rows.data[rows]

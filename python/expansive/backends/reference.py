@@ -95,9 +95,7 @@ def _add_to_odd(a: Float64, b: Float64) -> Float64:
 
 def to_float64(x: Rows) -> Float64:
     """Give the rows' values exactly."""
-    if x.dtype == "bfloat16":
-        return (x.data.astype(np.uint32) << 16).view(np.float32).astype(np.float64)
-    return x.data.astype(np.float64)
+    return x.widened().astype(np.float64)
 
 
 def scan(x: Rows, threads: int) -> tuple[int, float]:

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import get_args
 
+from expansive.arguments import as_choice
 from expansive.datasets import sources
-from expansive.datasets.sources import ArrayData, Split
+from expansive.datasets.sources import ArrayData, SplitName
 from expansive.files import SUFFIXES, PathLike, load_arrays
-
-SPLITS = ("train", "test", "all")
 
 
 def load(
     name_or_path: PathLike,
-    split: Split = "train",
+    split: SplitName = "train",
     root: PathLike | None = None,
     *,
     x_key: str = "x",
@@ -57,8 +57,7 @@ def load(
     ImportError
         When a library is missing; names the pip command.
     """
-    if split not in SPLITS:
-        raise ValueError(f"split={split!r} is unknown; choose one of {', '.join(SPLITS)}")
+    as_choice(split, get_args(SplitName), "split")
     name, path = os.fspath(name_or_path), Path(name_or_path)
     if name == "digits":
         return sources.part(sources.digits(), split)

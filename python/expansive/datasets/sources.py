@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from expansive.extras import import_extra
 from expansive.files import PathLike
 
-Split: TypeAlias = Literal["train", "test", "all"]
+SplitName: TypeAlias = Literal["train", "test", "all"]
 
 FASHION_MNIST_FOLDER = "/usr/share/datasets/fashion-mnist"
 FASHION_MNIST_CLASSES = [
@@ -70,7 +70,7 @@ def digits() -> ArrayData:
     return ArrayData(images, loaded.target.astype(np.int64), [str(c) for c in range(10)])
 
 
-def fashion_mnist(split: Split, root: PathLike | None) -> ArrayData:
+def fashion_mnist(split: SplitName, root: PathLike | None) -> ArrayData:
     """Read Fashion-MNIST's own split from its IDX files (Xiao et al. 2017, arXiv 1708.07747)."""
     folder = fashion_mnist_folder(root)
     prefixes = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}[split]
@@ -99,7 +99,7 @@ def _read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     return data.reshape(shape)
 
 
-def image_folder(folder: Path, split: Split, image_size: int | None) -> ArrayData:
+def image_folder(folder: Path, split: SplitName, image_size: int | None) -> ArrayData:
     """Read a folder of class folders of images, or one of these in each of `train` and `test`."""
     if (folder / "train").is_dir() and (folder / "test").is_dir():
         wanted = ["train", "test"] if split == "all" else [split]
@@ -130,7 +130,7 @@ def _read_images(folders: Sequence[Path], image_size: int | None) -> ArrayData:
     return encode(_stack(images), np.array([path.parent.name for path in found]))
 
 
-def hub(name: str, split: Split, x_key: str, y_key: str, image_size: int | None) -> ArrayData:
+def hub(name: str, split: SplitName, x_key: str, y_key: str, image_size: int | None) -> ArrayData:
     """Fetch a data set of images from the Hugging Face Hub, or from the library's cache."""
     datasets = import_extra("datasets", "train")
     wanted = "train+test" if split == "all" else split
@@ -195,7 +195,7 @@ def encode(x: NDArray[Any], labels: NDArray[Any]) -> ArrayData:
     return ArrayData(x, y.astype(np.int64), [str(label) for label in classes.tolist()])
 
 
-def part(data: ArrayData, split: Split) -> ArrayData:
+def part(data: ArrayData, split: SplitName) -> ArrayData:
     """Split each class the same way every time: every fifth of its shuffled rows is for testing."""
     if split == "all":
         return data

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -216,12 +217,12 @@ class SynthesisPlan:
         return dict(zip(self.classes.tolist(), sizes.tolist(), strict=True))
 
     def labels(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Labels of the synthetic rows [start, stop), in the type of y."""
-        return self.labels_of(self._rows(start, stop))
+        """Give the labels of the synthetic rows [start, stop), in the type of y; see `generate`."""
+        return self.labels_of(self._slice(start, stop))
 
     def labels_of(self, rows: Any) -> NDArray[Any]:
-        """Labels of the given synthetic rows, any row numbers in any order."""
-        rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
+        """Give the labels of synthetic rows of any numbers in any order."""
+        rows = self._row_numbers(rows)
         group = np.searchsorted(self._partners.sample_start, rows, side="right") - 1
         picked: NDArray[Any] = self.classes[group]
         return picked
@@ -229,7 +230,7 @@ class SynthesisPlan:
     def recipe(self, start: int = 0, stop: int | None = None) -> Recipe:
         """Give base, partner and weight of the synthetic rows [start, stop): their provenance."""
         weight_dtype = np.float64 if self._contents.dtype == "float64" else np.float32
-        return Recipe(*self._backend().draw(self._partners, self._rows(start, stop), weight_dtype))
+        return Recipe(*self._backend().draw(self._partners, self._slice(start, stop), weight_dtype))
 
     def generate(
         self, x: Any, start: int = 0, stop: int | None = None, out: Any = None, dtype: Any = None
@@ -253,12 +254,21 @@ class SynthesisPlan:
         array, shape [stop - start, d]
             Of x's library, on x's device. Values are ``fma(weight, partner - base, base)`` in
             float32 (float64 for float64 rows), then rounded to `dtype`.
+
+        Raises
+        ------
+        ValueError
+            When x is not the plan's data, or out has another shape or cannot be written in place.
+        TypeError
+            When out is not of `dtype`.
+        IndexError
+            When the slice is not within the plan.
         """
-        return self.generate_rows(x, self._rows(start, stop), out=out, dtype=dtype)
+        return self.generate_rows(x, self._slice(start, stop), out=out, dtype=dtype)
 
     def generate_rows(self, x: Any, rows: Any, out: Any = None, dtype: Any = None) -> Any:
-        """Make the given synthetic rows, any row numbers in any order; see `generate`."""
-        rows = arrays.as_row_indices(rows, self.n_samples, "rows", "the plan")
+        """Make synthetic rows of any numbers in any order; see `generate`."""
+        rows = self._row_numbers(rows)
         data = arrays.as_rows(x)
         self._check(x, data, self._backend(), self._threads)
         target = arrays.as_output(out, (len(rows), self._contents.shape[1]), dtype, data)
@@ -270,8 +280,13 @@ class SynthesisPlan:
         """Look the backend up by name: a plan stays picklable."""
         return get_backend(self._backend_name)
 
-    def _rows(self, start: int, stop: int | None) -> NDArray[np.int64]:
-        stop = self.n_samples if stop is None else stop
+    def _row_numbers(self, rows: Any) -> NDArray[np.int64]:
+        fix = "give integers"
+        return arrays.as_row_indices(rows, self.n_samples, "rows", "the plan", fix)
+
+    def _slice(self, start: int, stop: int | None) -> NDArray[np.int64]:
+        start = operator.index(start)
+        stop = self.n_samples if stop is None else operator.index(stop)
         if not 0 <= start <= stop <= self.n_samples:
             raise IndexError(
                 f"slice [{start}, {stop}) is not within the plan's {self.n_samples} rows"

@@ -10,7 +10,8 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
-Rows = Dataset[Any]
+Pairs = Dataset[Any]
+"""(input tensor, int label) pairs."""
 
 
 class Split(NamedTuple):
@@ -30,9 +31,9 @@ class Split(NamedTuple):
         Names of the classes.
     """
 
-    train: Rows
-    plain: Rows
-    val: Rows | None
+    train: Pairs
+    plain: Pairs
+    val: Pairs | None
     counts: NDArray[np.int64]
     classes: list[str]
 
@@ -52,7 +53,7 @@ class Shuffle(Sampler[int]):
 
 
 def split(
-    train_set: Rows, val_set: Rows | None, embed_set: Rows | None, val_fraction: float, seed: int
+    train_set: Pairs, val_set: Pairs | None, embed_set: Pairs | None, val_fraction: float, seed: int
 ) -> Split:
     """Check the data sets and part the training rows from the validation rows.
 
@@ -99,7 +100,7 @@ def split(
     return Split(Subset(train_set, train_rows), Subset(plain, train_rows), val, kept, classes)
 
 
-def labels_of(rows: Rows, name: str) -> NDArray[np.int64]:
+def labels_of(rows: Pairs, name: str) -> NDArray[np.int64]:
     """Read the labels of a data set: its `targets` if it has them, else one pass over its rows.
 
     Parameters
@@ -136,7 +137,7 @@ def labels_of(rows: Rows, name: str) -> NDArray[np.int64]:
 
 
 def loader(
-    rows: Rows,
+    rows: Pairs,
     batch_size: int,
     num_workers: int = 0,
     shuffle: Shuffle | None = None,
@@ -192,7 +193,7 @@ def _check_val_labels(labels: NDArray[np.int64], n_classes: int) -> None:
         raise ValueError(f"val_set has the label {unknown[0]}, which train_set does not have")
 
 
-def _class_names(rows: Rows, n_classes: int) -> list[str]:
+def _class_names(rows: Pairs, n_classes: int) -> list[str]:
     names = getattr(rows, "classes", None)
     if names is None or len(names) != n_classes:
         return [str(label) for label in range(n_classes)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
-from expansive.train.data import Rows, loader
+from expansive.train.data import Pairs, loader
 
 
 class Embeddings(NamedTuple):
@@ -30,7 +30,7 @@ class Embeddings(NamedTuple):
     x: Tensor
     y: Tensor
 
-    def rows(self) -> Rows:
+    def rows(self) -> Pairs:
         """Give them as a data set of (embedding, label) pairs."""
         return TensorDataset(self.x, self.y)
 
@@ -68,7 +68,7 @@ def logits_of(output: Any, n_classes: int) -> Tensor:
 def embed(
     model: nn.Module,
     head: str,
-    rows: Rows,
+    rows: Pairs,
     accelerator: Accelerator,
     batch_size: int = 128,
     num_workers: int = 0,
@@ -120,7 +120,7 @@ def embed(
 
 def predict(
     module: nn.Module,
-    rows: Rows,
+    rows: Pairs,
     n_classes: int,
     accelerator: Accelerator,
     batch_size: int = 128,
@@ -136,10 +136,9 @@ def predict(
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
-    """Put every submodule in evaluation mode, and back in its own when the block ends."""
+def keeping_modes(module: nn.Module) -> Iterator[None]:
+    """Put every submodule back in its own mode, training or evaluation, when the block ends."""
     modes = [(part, part.training) for part in module.modules()]
-    module.eval()
     try:
         yield
     finally:
@@ -149,7 +148,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 
 def _forward(
     module: nn.Module,
-    rows: Rows,
+    rows: Pairs,
     accelerator: Accelerator,
     batch_size: int,
     num_workers: int,
@@ -159,7 +158,8 @@ def _forward(
     module.to(accelerator.device)
     taken: list[Tensor] = []
     labels: list[Tensor] = []
-    with evaluating(module), torch.inference_mode(), accelerator.autocast():
+    with keeping_modes(module), torch.inference_mode(), accelerator.autocast():
+        module.eval()
         for inputs, truth in batches:
             result, truth = accelerator.gather_for_metrics((take(module(inputs)), truth))
             taken.append(result.cpu())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from expansive.train.data import Rows
+from expansive.train.data import Pairs
 from expansive.train.embedding import Embeddings
 from expansive.train.expand import Plan
 from expansive.train.loop import Phase
@@ -45,7 +45,7 @@ class Expanded(Dataset[Any]):
 
 
 def head_phase(
-    head: nn.Module, real: Embeddings, plan: Plan, val: Rows | None, settings: Settings
+    head: nn.Module, real: Embeddings, plan: Plan, val: Pairs | None, settings: Settings
 ) -> Phase:
     """Describe phase 3: `head` on `real` and the rows of `plan`; `val` holds embeddings too."""
     rows = Expanded(real, plan)

@@ -6,7 +6,7 @@ import math
 import random
 import time
 from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,8 +19,8 @@ from torch import nn
 
 from expansive.metrics import balanced_accuracy
 from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot
-from expansive.train.data import Rows, Shuffle, loader
-from expansive.train.embedding import logits_of, predict
+from expansive.train.data import Pairs, Shuffle, loader
+from expansive.train.embedding import keeping_modes, logits_of, predict
 from expansive.train.losses import make_loss
 from expansive.train.schedule import factor
 from expansive.train.settings import Settings
@@ -50,8 +50,8 @@ class Phase:
 
     name: str
     module: nn.Module
-    rows: Rows
-    val: Rows | None
+    rows: Pairs
+    val: Pairs | None
     counts: NDArray[np.int64]
     epochs: int
     num_workers: int = 0
@@ -114,7 +114,8 @@ def train(
     loop = _Loop(phase, settings)
     if state.optimizer is not None:
         loop.optimizer.load_state_dict(state.optimizer)
-    with loop, _bar(phase, progress.epoch, loop.shown) as advance:
+    bar = _bar(phase, progress.epoch, loop.shown)
+    with closing(loop), keeping_modes(phase.module), bar as advance:
         for epoch in range(progress.epoch, phase.epochs):
             started = time.perf_counter()
             record = loop.epoch(epoch) | loop.validate()
@@ -135,7 +136,7 @@ def train(
 
 
 class _Loop:
-    """A phase made ready on its device; a context that gives the module back as it was."""
+    """A phase made ready on its device."""
 
     def __init__(self, phase: Phase, settings: Settings) -> None:
         self.phase, self.settings = phase, settings
@@ -150,18 +151,13 @@ class _Loop:
         self.rates = [group["lr"] for group in optimizer.param_groups]
         counts = torch.as_tensor(phase.counts, device=accelerator.device)
         self.loss = make_loss(settings.loss, counts)
-        self.modes = [(part, part.training) for part in phase.module.modules()]
         self.module, self.optimizer, self.batches = accelerator.prepare(
             phase.module, optimizer, batches
         )
 
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(self, *error: object) -> None:
+    def close(self) -> None:
+        """Take off what accelerate put around the module."""
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
-        for part, training in self.modes:
-            part.training = training
 
     def epoch(self, epoch: int) -> Record:
         """Pass once over the rows; gives the learning rate and the mean loss."""

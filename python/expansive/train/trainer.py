@@ -16,7 +16,7 @@ from expansive.synthesis.draft import rows_per_class
 from expansive.train import checkpoint, evaluation
 from expansive.train.backbone import backbone_phase
 from expansive.train.checkpoint import Checkpoint, Progress, Weights
-from expansive.train.data import Rows, Split, labels_of, split
+from expansive.train.data import Pairs, Split, labels_of, split
 from expansive.train.embedding import Embeddings, embed, find_head, predict
 from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
@@ -132,10 +132,10 @@ class ThreePhaseTrainer(Settings):
 
     def fit(
         self,
-        train_set: Rows,
-        val_set: Rows | None = None,
+        train_set: Pairs,
+        val_set: Pairs | None = None,
         *,
-        embed_set: Rows | None = None,
+        embed_set: Pairs | None = None,
         resume: bool = False,
     ) -> ThreePhaseTrainer:
         """Run the three phases.
@@ -182,7 +182,7 @@ class ThreePhaseTrainer(Settings):
         return self
 
     def fit_backbone(
-        self, train_set: Rows, val_set: Rows | None = None, *, embed_set: Rows | None = None
+        self, train_set: Pairs, val_set: Pairs | None = None, *, embed_set: Pairs | None = None
     ) -> None:
         """Run phase 1; see `fit`."""
         rows = self._split(train_set, val_set, embed_set)
@@ -190,7 +190,7 @@ class ThreePhaseTrainer(Settings):
         self._train_backbone(rows, None)
 
     def expand(
-        self, train_set: Rows, val_set: Rows | None = None, *, embed_set: Rows | None = None
+        self, train_set: Pairs, val_set: Pairs | None = None, *, embed_set: Pairs | None = None
     ) -> Plan:
         """Run phase 2 with the network as it is, and give the plan; see `fit`.
 
@@ -208,7 +208,7 @@ class ThreePhaseTrainer(Settings):
         """
         self._train_head(None)
 
-    def evaluate(self, test_set: Rows) -> Evaluation:
+    def evaluate(self, test_set: Pairs) -> Evaluation:
         """Compare the heads of phase 1 and phase 3 on a test set.
 
         Parameters
@@ -242,7 +242,7 @@ class ThreePhaseTrainer(Settings):
             self.seconds,
         )
 
-    def predict(self, rows: Rows) -> NDArray[np.int64]:
+    def predict(self, rows: Pairs) -> NDArray[np.int64]:
         """Give the class number of each row, shape [n], by the network as it is.
 
         Parameters
@@ -296,7 +296,7 @@ class ThreePhaseTrainer(Settings):
 
         train(phase, self, state, finish_epoch)
 
-    def _embed(self, rows: Rows) -> Embeddings:
+    def _embed(self, rows: Pairs) -> Embeddings:
         return embed(
             self.model, self.head, rows, self.accelerator(), self.batch_size, self.num_workers
         )
@@ -306,7 +306,7 @@ class ThreePhaseTrainer(Settings):
             raise RuntimeError("there are no embeddings and no plan yet: call fit or expand first")
         return self._rows, self.embeddings, self.plan
 
-    def _split(self, train_set: Rows, val_set: Rows | None, embed_set: Rows | None) -> Split:
+    def _split(self, train_set: Pairs, val_set: Pairs | None, embed_set: Pairs | None) -> Split:
         rows = split(train_set, val_set, embed_set, self.val_fraction, self.seed)
         if self.select == "best" and rows.val is None:
             raise ValueError(
@@ -322,8 +322,8 @@ def rebalance_head(
     model: nn.Module,
     head: str = "fc",
     *,
-    data: Rows,
-    val_set: Rows | None = None,
+    data: Pairs,
+    val_set: Pairs | None = None,
     **settings: Any,
 ) -> nn.Module:
     """Run phases 2 and 3 on a network that is already trained.
