@@ -82,7 +82,7 @@ def demo(
 ) -> None:
     """Train a small network on a long tail, rebalance its head, and show what changed.
 
-    Fashion-MNIST when its files are there, else scikit-learn's digits; a few minutes on two cores.
+    Fashion-MNIST when its files are there, else scikit-learn's digits; about a minute on two cores.
     """
     import_extra("torch", "train")
     from expansive.cli.demo import run
