@@ -37,6 +37,17 @@ struct ScreenRow {
   double squared_error;  // of image minus row
 };
 
+// A tile of rows (at most tile_queries) against one panel of a basis: see project.h.
+struct ProjectTask {
+  const float* rows;
+  int64_t stride;
+  int64_t count;
+  const float* basis;  // [length][panel_columns]
+  int64_t length;
+  double* sums;  // [count][panel_columns]
+  int64_t sums_stride;
+};
+
 struct InterpolateTask {
   const void* base;
   const void* partner;
@@ -61,10 +72,16 @@ struct Kernels {
   // `image` are padded to 8 elements, the image with zeros.
   ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
                                 double scale, int64_t d, uint32_t* image);
+  // The same, always rounded to float32.
+  ScreenRow (*move[kDTypes])(const void* row, double row_scale, const double* centre, double scale,
+                             int64_t d, float* image);
+  void (*project)(const ProjectTask&);
   // row * row_scale in float64, padded with zeros to a multiple of 8.
   void (*widen[kDTypes])(const void* row, double row_scale, int64_t d, double* out);
-  // The contract's squared distance of a widened query and row * row_scale.
-  double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d);
+  // The contract's squared distance of a widened query and row * row_scale; where that is above
+  // `limit`, some number above `limit`.
+  double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d,
+                            double limit);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
 };
 

@@ -5,6 +5,7 @@
 
 #include "cpu/interpolate.h"
 #include "cpu/isa.h"
+#include "cpu/project.h"
 #include "cpu/refine.h"
 #include "cpu/screen.h"
 
@@ -22,6 +23,8 @@ constexpr Kernels make_kernels(const char* name) {
       kUnderflowPerTerm,
       screen<kTileQueries, kVectors>,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
+      {move<Half>, move<BFloat16>, move<float>, move<double>},
+      project<kTileQueries, kVectors>,
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},
       {

@@ -19,11 +19,27 @@ inline Double8 mul(Double8 a, Double8 b) { return _mm512_mul_pd(a, b); }
 inline Double8 fma(Double8 a, Double8 b, Double8 c) { return _mm512_fmadd_pd(a, b, c); }
 inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
 
+inline Double8 store8_rounded(float* p, Double8 v) {
+  const __m256 rounded = _mm512_cvtpd_ps(v);
+  _mm256_storeu_ps(p, rounded);
+  return _mm512_cvtps_pd(rounded);
+}
+
 struct Vector {
   static constexpr int kWidth = 16;
   __m512 lanes;
 };
 
+inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
+inline Vector add_product(float a, Vector b, Vector sum) {
+  return {_mm512_fmadd_ps(_mm512_set1_ps(a), b.lanes, sum.lanes)};
+}
+inline void add_to_doubles(Vector v, double* sums) {
+  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v.lanes));
+  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v.lanes, 1));
+  _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_loadu_pd(sums), low));
+  _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8), high));
+}
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {

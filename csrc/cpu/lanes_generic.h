@@ -36,14 +36,17 @@ inline Double8 fma(Double8 a, Double8 b, Double8 c) {
 inline void store8(double* p, Double8 v) {
   for (int i = 0; i < 8; ++i) p[i] = v.lane[i];
 }
-// Stores eight elements of an image; returns them as they were rounded.
-inline Double8 store_image(uint32_t* image, Double8 v) {
+// Stores eight numbers in float32; returns them as they were rounded.
+inline Double8 store8_rounded(float* p, Double8 v) {
   for (int i = 0; i < 8; ++i) {
-    const float rounded = static_cast<float>(v.lane[i]);
-    image[i] = bits_of(rounded);
-    v.lane[i] = static_cast<double>(rounded);
+    p[i] = static_cast<float>(v.lane[i]);
+    v.lane[i] = static_cast<double>(p[i]);
   }
   return v;
+}
+// The same for eight elements of an image, in the screen's type.
+inline Double8 store_image(uint32_t* image, Double8 v) {
+  return store8_rounded(reinterpret_cast<float*>(image), v);
 }
 
 // Eight float32: interpolation.
@@ -84,6 +87,14 @@ struct Vector {
   float lane[kWidth];
 };
 
+inline Vector zero_vector() { return {}; }
+inline Vector add_product(float a, Vector b, Vector sum) {
+  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += a * b.lane[i];
+  return sum;
+}
+inline void add_to_doubles(Vector v, double* sums) {
+  for (int i = 0; i < Vector::kWidth; ++i) sums[i] += static_cast<double>(v.lane[i]);
+}
 inline Vector load_vector(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
 using Column = Vector;
 

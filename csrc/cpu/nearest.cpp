@@ -51,14 +51,10 @@ Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range o
       own_class_(own_class),
       own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)) {}
 
-void Nearest::place(const ScreenRow& image, double image_error) {
-  squared_norm_ = image.squared_norm;
-  image_error_ = image_error;
-}
-
-float Nearest::begin(const Panels& panels, double largest_error) {
+float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
-  error_ = image_error_ + largest_error;
+  error_ = image_.error + worst.error;
+  rests_ = image_.rest * worst.rest;
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
@@ -123,44 +119,58 @@ void Nearest::prune(CandidateList& list) {
     const float half_norm = panels_->half_norm(list.columns[i]);
     largest = std::max(largest, list.values[i] >= cutoff ? half_norm : 0.0f);
   }
-  lower_limit(database_->space.limit(squared_norm_, error_, cutoff, largest));
+  lower_limit(database_->space.limit(image_.squared_norm, rests_, error_, cutoff, largest));
   drop_below(list, threshold_);
 }
 
-// The value of the candidate that so far ranks where, with a margin of three standard deviations
-// and two, the last of a whole pruned list ranks among the share seen. (A pruned list is k
-// candidates and those that the screen cannot tell from them.)
+// A value that a share of the candidates seen so far reaches. Where images keep distances, as many
+// as will make up, with a margin of three standard deviations and two, a whole pruned list (k
+// candidates and those that the screen cannot tell from them). Where they do not, twice k: that
+// pass through the database only finds rows near enough for a tight limit, and another follows.
 float Nearest::guess(const CandidateList& list, double seen) const {
   const double expected = static_cast<double>(std::max(k_, list.count)) * seen;
-  const double rank = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
-  if (rank >= static_cast<double>(std::min(k_, list.count))) return threshold_;
-  return find_cutoff(list, static_cast<int64_t>(rank));
+  const double margin = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
+  const bool keeps = database_->images.keeps_distances();
+  const int64_t rank = keeps ? static_cast<int64_t>(margin) : 2 * k_;
+  if (rank >= (keeps ? std::min(k_, list.count) : list.count)) return threshold_;
+  return find_cutoff(list, rank);
+}
+
+// Measures the k best: they tell which of the others are worth the measuring.
+void Nearest::refine_best(CandidateList& list, const double* query) {
+  if (list.count <= k_) return;
+  const float cutoff = find_cutoff(list, k_);
+  measure(list, cutoff, query);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < list.count; ++i) {
+    list.values[kept] = list.values[i];
+    list.columns[kept] = list.columns[i];
+    kept += list.values[i] < cutoff && list.values[i] >= threshold_ ? 1 : 0;
+  }
+  list.count = kept;
 }
 
 void Nearest::refine(CandidateList& list, const double* query) {
-  // The best k first: they tell which of the others are worth the measuring.
-  const float cutoff = list.count > k_ ? find_cutoff(list, k_) : threshold_;
-  measure(list, cutoff, std::numeric_limits<float>::infinity(), query);
-  measure(list, threshold_, cutoff, query);
+  refine_best(list, query);
+  measure(list, threshold_, query);
   list.count = 0;
 }
 
-void Nearest::measure(const CandidateList& list, float from, float below, const double* query) {
+void Nearest::measure(const CandidateList& list, float from, const double* query) {
   thread_local std::vector<int64_t> rows;
   rows.clear();
   for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] >= from && list.values[i] < below) {
-      rows.push_back(database_->grouping.row(list.columns[i]));
-    }
+    if (list.values[i] >= from) rows.push_back(database_->grouping.row(list.columns[i]));
   }
   const auto squared_distance = database_->kernels->refine[database_->dtype()];
   const size_t ahead = rows_ahead(database_->rows);
   for (size_t i = 0; i < std::min(ahead, rows.size()); ++i) prefetch_row(database_->rows, rows[i]);
   for (size_t i = 0; i < rows.size(); ++i) {
     if (i + ahead < rows.size()) prefetch_row(database_->rows, rows[i + ahead]);
-    found_.push_back({squared_distance(query, database_->rows.row(rows[i]),
-                                       database_->row_scale(rows[i]), database_->rows.d),
-                      rows[i]});
+    const double measured =
+        squared_distance(query, database_->rows.row(rows[i]), database_->row_scale(rows[i]),
+                         database_->rows.d, limit_);
+    if (measured <= limit_) found_.push_back({measured, rows[i]});
   }
   keep_nearest();
 }
@@ -176,7 +186,7 @@ void Nearest::keep_nearest() {
 void Nearest::lower_limit(double limit) {
   if (limit > limit_) return;
   limit_ = limit;
-  threshold_ = database_->space.threshold(squared_norm_, error_, limit_);
+  threshold_ = database_->space.threshold(image_.squared_norm, error_, limit_);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

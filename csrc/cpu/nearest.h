@@ -39,11 +39,11 @@ class Nearest {
   Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row);
 
   // Where the query lies in the screen's space.
-  void place(const ScreenRow& image, double image_error);
+  void place(const Image& image) { image_ = image; }
 
-  // Begin with another stretch of the database, whose image errors are at most `largest_error`.
+  // Begin with another stretch of the database; `worst` bounds the images of all up to its end.
   // Returns the screen's threshold.
-  float begin(const Panels& panels, double largest_error);
+  float begin(const Panels& panels, const Image& worst);
   // The list is full, with the given share of the stretch seen: make room. Returns the threshold to
   // go on with.
   float make_room(CandidateList& list, const double* query, double seen);
@@ -63,7 +63,8 @@ class Nearest {
   void prune(CandidateList& list);
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list, const double* query);
-  void measure(const CandidateList& list, float from, float below, const double* query);
+  void refine_best(CandidateList& list, const double* query);
+  void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest();
   void lower_limit(double limit);
 
@@ -73,9 +74,9 @@ class Nearest {
   int64_t k_;
   Range own_class_;
   int64_t own_position_;
-  double squared_norm_ = 0.0;
-  double image_error_ = 0.0;
-  double error_ = 0.0;  // of the query's image and of any row's in the stretch
+  Image image_{0.0, 0.0, 0.0};
+  double error_ = 0.0;  // of the query's image and of any row's so far
+  double rests_ = 0.0;  // product of the query's rest and any row's so far
   double limit_ = std::numeric_limits<double>::infinity();
   float threshold_ = -std::numeric_limits<float>::infinity();  // certain, by the limit
   float guess_ = -std::numeric_limits<float>::infinity();      // the highest given out

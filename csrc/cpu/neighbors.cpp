@@ -39,7 +39,8 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
     const int64_t end = std::min(rows.n, (task + 1) * kRowsPerTask);
     for (int64_t i = task * kRowsPerTask; i < end; ++i) {
       scales[static_cast<size_t>(i)] =
-          1.0 / std::sqrt(squared_distance(origin.data(), rows.row(i), 1.0, rows.d));
+          1.0 / std::sqrt(squared_distance(origin.data(), rows.row(i), 1.0, rows.d,
+                                           std::numeric_limits<double>::infinity()));
     }
   });
   for (size_t i = 0; i < scales.size(); ++i) {
@@ -82,18 +83,20 @@ double find_scale(const Rows& rows, int threads, Interrupt& interrupt) {
 }
 
 Database make_database(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
-                       int threads, Interrupt& interrupt) {
+                       Basis basis, int threads, Interrupt& interrupt) {
   check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
   const Kernels& chosen = kernels();
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
   const double scale = metric == Metric::cosine ? 0.5 : find_scale(rows, threads, interrupt);
-  ScreenSpace space(find_centre(rows, chosen, row_scales), scale, rows.d, chosen);
+  ImageMaker images(chosen, find_centre(rows, chosen, row_scales), scale, rows.d, basis);
+  const ScreenSpace space(scale, rows.d, images.length(), chosen);
   return {rows,
           metric,
           &chosen,
           Grouping(codes, rows.n, n_classes),
-          std::move(space),
+          std::move(images),
+          space,
           std::move(row_scales)};
 }
 
@@ -160,9 +163,10 @@ struct NeighborIndex::Impl {
 };
 
 NeighborIndex::NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
-                             Resources resources, Interrupt& interrupt)
-    : impl_(new Impl{make_database(rows, codes, n_classes, metric, resources.threads, interrupt),
-                     std::nullopt}) {
+                             Basis basis, Resources resources, Interrupt& interrupt)
+    : impl_(new Impl{
+          make_database(rows, codes, n_classes, metric, basis, resources.threads, interrupt),
+          std::nullopt}) {
   if (impl_->stretch_length(resources) >= rows.n) {
     impl_->resident.emplace(impl_->database, 0, rows.n, resources.threads, interrupt);
   }
@@ -187,7 +191,7 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   const int64_t n = queries.rows.n, tile = database.kernels->tile_queries;
   const int64_t even_share = divide_up(n, int64_t{4} * resources.threads);
   const int64_t fitting = std::min(
-      {kBlockQueries, kBlockBytes / (database.words() * 4),
+      {kBlockQueries, kBlockBytes / (database.images.words() * 4),
        resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
   const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
   const int64_t shares = std::max<int64_t>(1, resources.threads / divide_up(n, block));
@@ -200,13 +204,13 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
     const int64_t blocks = divide_up(std::min(batch, n - first), block);
     std::vector<std::unique_ptr<QueryBlock>> active(static_cast<size_t>(blocks * shares));
     std::vector<Pending> pending(static_cast<size_t>(blocks));
-    double largest_error = 0.0;
+    Image worst{0.0, 0.0, 0.0};
     for (int64_t from = 0; from < database.rows.n; from += stretch) {
       const int64_t length = std::min(stretch, database.rows.n - from);
       std::optional<Panels> packed;
       if (!impl_->resident) packed.emplace(database, from, length, resources.threads, interrupt);
       const Panels& panels = impl_->resident ? *impl_->resident : *packed;
-      largest_error = std::max(largest_error, panels.largest_error());
+      worst = worse(worst, panels.worst());
       const int64_t n_panels = divide_up(length, database.kernels->panel_columns);
       const bool last = from + length == database.rows.n;
       parallel_for(blocks * shares, resources.threads, interrupt, [&](int64_t task, int worker) {
@@ -216,8 +220,8 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
           const int64_t begin = first + number * block;
           mine = std::make_unique<QueryBlock>(plan, begin, std::min(n, begin + block));
         }
-        mine->visit(panels, n_panels * share / shares, n_panels * (share + 1) / shares,
-                    largest_error, interrupt, worker);
+        mine->visit(panels, n_panels * share / shares, n_panels * (share + 1) / shares, worst,
+                    interrupt, worker);
         if (!last) return;
         Pending& result = pending[static_cast<size_t>(number)];
         const std::lock_guard lock(result.mutex);

@@ -1,11 +1,14 @@
 // A stretch of the grouped database packed for the screen: [panel][word][column].
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <memory>
 #include <vector>
 
+#include "cpu/aligned.h"
 #include "cpu/grouping.h"
+#include "cpu/images.h"
 #include "cpu/isa.h"
 #include "cpu/screen_space.h"
 #include "expansive/neighbors.h"
@@ -18,28 +21,22 @@ struct Database {
   Metric metric;
   const Kernels* kernels;
   Grouping grouping;
+  ImageMaker images;
   ScreenSpace space;
   std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
 
   double row_scale(int64_t row) const {
     return row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(row)];
   }
-  int64_t words() const { return image_words(*kernels, rows.d); }
+  ScaledRow scaled_row(int64_t row) const { return {rows.row(row), row_scale(row)}; }
   int dtype() const { return static_cast<int>(rows.dtype); }
 };
 
-// Words of memory aligned to cache lines, not initialised.
-class AlignedWords {
- public:
-  explicit AlignedWords(int64_t n);
-  uint32_t* data() const { return data_.get(); }
-
- private:
-  struct Free {
-    void operator()(uint32_t* p) const;
-  };
-  std::unique_ptr<uint32_t[], Free> data_;
-};
+// The larger of each field.
+inline Image worse(const Image& a, const Image& b) {
+  return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
+          std::max(a.rest, b.rest)};
+}
 
 class Panels {
  public:
@@ -56,16 +53,17 @@ class Panels {
   float half_norm(int64_t position) const {
     return -negated_half_norms_[static_cast<size_t>(position - first_)];
   }
-  double largest_error() const { return largest_error_; }
+  // The largest error and the largest rest of any image here.
+  const Image& worst() const { return worst_; }
 
  private:
-  double pack(const Database& database, int64_t panel, std::vector<uint32_t>& images);
+  Image pack(const Database& database, int64_t panel, std::vector<uint32_t>& images);
 
   int64_t first_;
   int64_t count_;
   AlignedWords data_;
   std::vector<float> negated_half_norms_;
-  double largest_error_ = 0.0;  // of any row's image
+  Image worst_{0.0, 0.0, 0.0};
 };
 
 }  // namespace expansive

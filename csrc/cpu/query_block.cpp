@@ -20,7 +20,8 @@ int64_t list_storage(const SearchPlan& plan) {
 
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   return list_storage(plan) * 8 + std::min(plan.k, plan.database.rows.n) * 16 +
-         plan.database.words() * 4 + static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
+         plan.database.images.words() * 4 +
+         static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
 QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
@@ -29,48 +30,63 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
       first_(first),
       end_(end),
       tiles_(divide_up(end - first, kernels_.tile_queries)),
-      images_(tiles_ * kernels_.tile_queries * plan.database.words()),
+      images_(tiles_ * kernels_.tile_queries * plan.database.images.words()),
       thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries), kNever),
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
-      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)),
-      image_(widened_.size()) {
-  std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.words(), 0u);
+      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)) {
+  std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
-  for (int64_t i = 0; i < size(); ++i) pack(i);
+  for (int64_t i = 0; i < size(); ++i) admit(i);
+  for (int64_t tile = 0; tile < tiles_; ++tile) pack(tile);
 }
 
-void QueryBlock::pack(int64_t i) {
-  const Database& database = plan_.database;
-  const int64_t words = database.words(), tile = kernels_.tile_queries;
+void QueryBlock::admit(int64_t i) {
   const int64_t own_row = plan_.queries.own_rows ? plan_.queries.own_rows[query(i)] : -1;
-  nearest_.emplace_back(database, plan_.relation, plan_.k, own_class(i), own_row);
-
+  nearest_.emplace_back(plan_.database, plan_.relation, plan_.k, own_class(i), own_row);
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);
   list.full = list_length(plan_.k);
+}
 
-  const double* exact = widen(i);
-  const ScreenRow placed = kernels_.prepare[static_cast<int>(DType::float64)](
-      exact, 1.0, database.space.centre(), database.space.scale(), database.rows.d, image_.data());
-  if (!(placed.squared_norm <= kFarAway)) {
-    // Too far for the screen: the origin stands for it, with an error that excludes nothing.
-    nearest_.back().place({0.0, 0.0}, std::numeric_limits<double>::infinity());
-    return;
+void QueryBlock::pack(int64_t tile) {
+  const ImageMaker& maker = plan_.database.images;
+  const Rows& rows = plan_.queries.rows;
+  const int64_t width = kernels_.tile_queries, first = tile * width;
+  const int64_t count = std::min(width, size() - first);
+  std::vector<ScaledRow> taken;
+  for (int64_t i = first; i < first + count; ++i) {
+    taken.push_back({rows.row(query(i)), query_scale(i)});
   }
-  nearest_.back().place(placed, database.space.image_error(placed));
-  uint32_t* out = images_.data() + i / tile * tile * words + i % tile;
-  for (int64_t j = 0; j < words; ++j) out[j * tile] = image_[static_cast<size_t>(j)];
+  std::vector<Image> made(taken.size());
+  std::vector<uint32_t> words(static_cast<size_t>(count * maker.stride()));
+  maker.make(taken.data(), count, rows.dtype, words.data(), made.data());
+  for (int64_t i = 0; i < count; ++i) {
+    const Image& image = made[static_cast<size_t>(i)];
+    if (!(image.squared_norm <= kFarAway)) {
+      // Too far for the screen: the origin stands for it, with an error that excludes nothing.
+      nearest_[static_cast<size_t>(first + i)].place(
+          {0.0, std::numeric_limits<double>::infinity(), 0.0});
+      continue;
+    }
+    nearest_[static_cast<size_t>(first + i)].place(image);
+    uint32_t* out = images_.data() + first * maker.words() + i;
+    for (int64_t j = 0; j < maker.words(); ++j) {
+      out[j * width] = words[static_cast<size_t>(i * maker.stride() + j)];
+    }
+  }
+}
+
+double QueryBlock::query_scale(int64_t i) const {
+  return plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(query(i))];
 }
 
 const double* QueryBlock::widen(int64_t i) {
-  const int64_t row = query(i);
   const Rows& rows = plan_.queries.rows;
-  const double scale =
-      plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(row)];
-  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(row), scale, rows.d, widened_.data());
+  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(query(i)), query_scale(i), rows.d,
+                                               widened_.data());
   return widened_.data();
 }
 
@@ -80,10 +96,9 @@ Range QueryBlock::own_class(int64_t i) const {
 }
 
 void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,
-                       double largest_error, Interrupt& interrupt, int worker) {
+                       const Image& worst, Interrupt& interrupt, int worker) {
   for (int64_t i = 0; i < size(); ++i) {
-    thresholds_[static_cast<size_t>(i)] =
-        nearest_[static_cast<size_t>(i)].begin(panels, largest_error);
+    thresholds_[static_cast<size_t>(i)] = nearest_[static_cast<size_t>(i)].begin(panels, worst);
   }
   std::vector<Runs> runs;
   for (int64_t tile = 0; tile < tiles_; ++tile) {
@@ -98,7 +113,7 @@ void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_pa
 
 void QueryBlock::screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
                             Interrupt& interrupt, int worker) {
-  const int64_t panel_bytes = kernels_.panel_columns * plan_.database.words() * 4;
+  const int64_t panel_bytes = kernels_.panel_columns * plan_.database.images.words() * 4;
   const int64_t group = std::max<int64_t>(1, kGroupBytes / panel_bytes);
   for (int64_t from = visited.begin; from < visited.end; from += group) {
     const int64_t to = std::min(visited.end, from + group);
@@ -165,7 +180,7 @@ QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
 }
 
 void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Runs& runs) {
-  const int64_t words = plan_.database.words(), width = kernels_.tile_queries;
+  const int64_t words = plan_.database.images.words(), width = kernels_.tile_queries;
   ScreenTask task;
   task.queries = images_.data() + tile * width * words;
   task.thresholds = thresholds_.data() + tile * width;

@@ -28,9 +28,9 @@ class QueryBlock {
   // Scratch bytes of one query in a block.
   static int64_t bytes_per_query(const SearchPlan& plan);
 
-  // Goes through panels [first_panel, end_panel) of a stretch; no image in it errs by more than
-  // `largest_error`.
-  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, double largest_error,
+  // Goes through panels [first_panel, end_panel) of a stretch; no image in it or before it is
+  // worse than `worst`.
+  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Image& worst,
              Interrupt& interrupt, int worker);
 
   void merge(const QueryBlock& other);
@@ -47,7 +47,9 @@ class QueryBlock {
     Range run[2];
   };
 
-  void pack(int64_t i);
+  void admit(int64_t i);
+  void pack(int64_t tile);
+  double query_scale(int64_t i) const;
   const double* widen(int64_t i);
   Range own_class(int64_t i) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
@@ -70,7 +72,6 @@ class QueryBlock {
   std::vector<CandidateList> lists_;
   std::vector<Nearest> nearest_;
   std::vector<double> widened_;  // one query in float64, padded to 8
-  std::vector<uint32_t> image_;  // and its image
 };
 
 }  // namespace expansive

@@ -26,15 +26,24 @@ inline Double8 load_tail(const T* p, int64_t n) {
   return load8(padded);
 }
 
+// Gives up, with some number above `limit`, once the partial sums alone are above it: they only
+// grow.
 template <typename T>
-double refine(const double* query, const void* row, double row_scale, int64_t d) {
+double refine(const double* query, const void* row, double row_scale, int64_t d, double limit) {
+  constexpr int64_t kBetweenChecks = 256;
   const T* x = static_cast<const T*>(row);
   const Double8 scale = splat8(row_scale);
   Double8 sums = splat8(0.0);
   int64_t j = 0;
-  for (; j + 8 <= d; j += 8) {
-    const Double8 difference = sub(load8(query + j), mul(load8(x + j), scale));
-    sums = fma(difference, difference, sums);
+  while (j + 8 <= d) {
+    const int64_t pause = j + kBetweenChecks < d ? j + kBetweenChecks : d;
+    for (; j + 8 <= pause; j += 8) {
+      const Double8 difference = sub(load8(query + j), mul(load8(x + j), scale));
+      sums = fma(difference, difference, sums);
+    }
+    if (pause == d) break;
+    const double partial = fold(sums);
+    if (partial > limit) return partial;
   }
   if (j < d) {
     const Double8 difference = sub(load8(query + j), mul(load_tail(x + j, d - j), scale));
@@ -52,15 +61,17 @@ void widen(const void* row, double row_scale, int64_t d, double* out) {
   if (j < d) store8(out + j, mul(load_tail(x + j, d - j), scale));
 }
 
-template <typename T>
-ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
-                  uint32_t* image) {
+// Stores a row moved and scaled through `store`, which rounds; measures the result and the
+// rounding.
+template <typename T, typename Store>
+ScreenRow place(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+                const Store& store) {
   const T* x = static_cast<const T*>(row);
   const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
   Double8 norms = splat8(0.0), errors = splat8(0.0);
   const auto take = [&](Double8 values, int64_t j) {
     const Double8 exact = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
-    const Double8 rounded = store_image(image + j / kElementsPerWord, exact);
+    const Double8 rounded = store(j, exact);
     const Double8 error = sub(rounded, exact);
     norms = fma(rounded, rounded, norms);
     errors = fma(error, error, errors);
@@ -69,6 +80,21 @@ ScreenRow prepare(const void* row, double row_scale, const double* centre, doubl
   for (; j + 8 <= d; j += 8) take(load8(x + j), j);
   if (j < d) take(load_tail(x + j, d - j), j);
   return {fold(norms), fold(errors)};
+}
+
+template <typename T>
+ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+                  uint32_t* image) {
+  return place<T>(row, row_scale, centre, scale, d, [image](int64_t j, Double8 exact) {
+    return store_image(image + j / kElementsPerWord, exact);
+  });
+}
+
+template <typename T>
+ScreenRow move(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+               float* image) {
+  return place<T>(row, row_scale, centre, scale, d,
+                  [image](int64_t j, Double8 exact) { return store8_rounded(image + j, exact); });
 }
 
 }  // namespace

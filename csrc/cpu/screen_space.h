@@ -1,14 +1,10 @@
-// The screen's space: rows moved to a common centre, scaled by a power of two and rounded to
-// float32 or bfloat16; and the bounds that make the screen's verdict certain. Proofs:
-// docs/exactness.md.
+// The bounds that make the screen's verdict certain. Proofs: docs/exactness.md.
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <utility>
-#include <vector>
 
 #include "cpu/isa.h"
 
@@ -26,32 +22,29 @@ inline float round_down(double v) {
   return std::nextafter(nearest, -std::numeric_limits<float>::infinity());
 }
 
+// Above the distance between a row's place and its image: the measured rounding, the float64
+// rounding of the difference itself, and what underflows.
+inline double rounding_error(const ScreenRow& row) {
+  const double measured = std::sqrt(row.squared_error);
+  return (measured + 0x1p-50 * (std::sqrt(row.squared_norm) + measured)) * kUp + 1e-150;
+}
+
 class ScreenSpace {
  public:
-  // `centre` is padded with zeros to a multiple of 8; `scale` is a power of two, at most 2^1000.
-  ScreenSpace(std::vector<double> centre, double scale, int64_t d, const Kernels& kernels)
-      : centre_(std::move(centre)), scale_(scale) {
-    const double terms = static_cast<double>(d);
+  // For rows of d features, scaled by the power of two `scale`, with images of `length`
+  // coordinates.
+  ScreenSpace(double scale, int64_t d, int64_t length, const Kernels& kernels) : scale_(scale) {
+    const double terms = static_cast<double>(length);
     const double roundings = (kernels.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
     product_underflow_ = (terms + 1.0) * kernels.underflow_per_term;
-    distance_underflow_ = (terms + 8.0) * 0x1p-1073;
-  }
-
-  const double* centre() const { return centre_.data(); }
-  double scale() const { return scale_; }
-
-  // Above the distance between a row and its image: the measured rounding, the float64
-  // rounding of the difference itself, and what underflows.
-  double image_error(const ScreenRow& row) const {
-    const double measured = std::sqrt(row.squared_error);
-    return (measured + 0x1p-50 * (std::sqrt(row.squared_norm) + measured)) * kUp + 1e-150;
+    distance_underflow_ = (static_cast<double>(d) + 8.0) * 0x1p-1073;
   }
 
   // h of a database row: its half squared norm, deflated so that the rounding of the product cannot
   // hide a near row.
-  float half_norm(const ScreenRow& row) const {
-    return round_down(0.5 * row.squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown);
+  float half_norm(double squared_norm) const {
+    return round_down(0.5 * squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown);
   }
 
   // The screen value that every row within squared distance `limit` reaches. `error` is the image
@@ -64,13 +57,14 @@ class ScreenSpace {
   }
 
   // Above the squared distance of every pair of this query with at least this screen value and at
-  // most this h.
-  double limit(double squared_norm, double error, float value, float half_norm) const {
+  // most this h. `rests` is the product of the lengths of what both images have cut off.
+  double limit(double squared_norm, double rests, double error, float value,
+               float half_norm) const {
     const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
     const double row_norm =
         2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
     const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
-                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
+                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0) + 4.0 * rests;
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
     const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
     const double distance = (between_images + error) * kUp / scale_;
@@ -78,7 +72,6 @@ class ScreenSpace {
   }
 
  private:
-  std::vector<double> centre_;
   double scale_;
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results

@@ -11,6 +11,7 @@ class Index:
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,
+        basis: NDArray[np.float32] | None,
         threads: int,
         memory_budget: int,
     ) -> None: ...

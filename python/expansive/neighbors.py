@@ -39,6 +39,9 @@ class Index:
         CPU threads; None takes all cores this process may use.
     memory_budget : int, optional
         Bytes of scratch memory beside the arrays passed in; None takes a quarter of the machine's.
+    expected_queries : int, optional
+        About how many queries will share the cost of making the database ready; None means as many
+        as it has rows. Decides how much preparation pays, never the result.
 
     Attributes
     ----------
@@ -71,6 +74,7 @@ class Index:
         backend: str | None = None,
         threads: int | None = None,
         memory_budget: int | None = None,
+        expected_queries: int | None = None,
     ) -> None:
         self._backend = get_backend(backend)
         self._metric = arguments.as_choice(metric, METRICS, "metric")
@@ -84,7 +88,13 @@ class Index:
             self.classes, self.codes = arrays.as_labels(y, len(self.rows.data))
             n_classes = len(self.classes)
         self._index = self._backend.build_index(
-            self.rows, self.codes, n_classes, self._metric, self._threads, self._budget
+            self.rows,
+            self.codes,
+            n_classes,
+            self._metric,
+            len(self.rows.data) if expected_queries is None else expected_queries,
+            self._threads,
+            self._budget,
         )
 
     def search(
@@ -249,7 +259,13 @@ def neighbors(
     k = arguments.as_count(k, "k")
     relation = arguments.as_choice(relation, RELATIONS, "relation")
     index = Index(
-        x, y, metric=metric, backend=backend, threads=threads, memory_budget=memory_budget
+        x,
+        y,
+        metric=metric,
+        backend=backend,
+        threads=threads,
+        memory_budget=memory_budget,
+        expected_queries=None if queries is None else int(np.prod(np.shape(queries))),
     )
     return index.search_rows(queries, k, relation)
 

@@ -17,6 +17,14 @@ namespace expansive {
 enum class Relation : uint8_t { enemy, friendly, any };
 enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
 
+// An orthonormal basis of the directions the rows vary most in, [rank][d]; rank 0 means none. The
+// screen then looks at those directions and the norm of the rest. Any basis gives the same result,
+// a good one sooner; it need not be exact, for its defect is measured and accounted for.
+struct Basis {
+  const float* data = nullptr;
+  int64_t rank = 0;
+};
+
 struct Resources {
   int threads = 1;
   int64_t memory_budget = int64_t{1} << 30;  // bytes of scratch, beside the caller's arrays
@@ -41,7 +49,7 @@ struct Neighbors {
 class NeighborIndex {
  public:
   // Keeps `rows` by reference. `codes` holds n class codes in [0, n_classes), or is null.
-  NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
+  NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric, Basis basis,
                 Resources resources, Interrupt& interrupt);
   ~NeighborIndex();
   NeighborIndex(NeighborIndex&&) noexcept;

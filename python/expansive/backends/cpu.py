@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from expansive import _core
 from expansive.arrays import Rows
 from expansive.backends.registry import Partners
+from expansive.backends.rotation import find_basis
 
 
 def unavailable() -> str | None:
@@ -62,11 +63,15 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
+    n_queries: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for search."""
-    return Index(_core.Index(x.data, x.dtype, codes, n_classes, metric, threads, memory_budget))
+    """Make rows ready for about `n_queries` searches."""
+    basis = find_basis(x, metric, n_queries)
+    return Index(
+        _core.Index(x.data, x.dtype, codes, n_classes, metric, basis, threads, memory_budget)
+    )
 
 
 def draw(

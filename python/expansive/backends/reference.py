@@ -222,10 +222,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
+    n_queries: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for search."""
+    """Make rows ready for about `n_queries` searches."""
     return Index(_metric_rows(to_float64(x), metric), codes, metric, x.dtype == "float64")
 
 

@@ -91,10 +91,11 @@ class Backend(Protocol):
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,
+        n_queries: int,
         threads: int,
         memory_budget: int,
     ) -> BackendIndex:
-        """Make rows ready for search."""
+        """Make rows ready for about `n_queries` searches."""
 
     def draw(
         self, partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]

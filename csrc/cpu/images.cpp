@@ -1,0 +1,117 @@
+#include "cpu/images.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/screen_space.h"
+
+namespace expansive {
+namespace {
+
+// Features summed in float32 before float64 takes over: short sums keep the rounding error small.
+constexpr int64_t kChunk = 32;
+
+// Bound on ‖basis - Q‖ for some exactly orthonormal Q: ‖P Pᵀ - I‖ in the Frobenius norm.
+double measure_defect(const Basis& basis, int64_t d) {
+  double squared = 0.0;
+  for (int64_t a = 0; a < basis.rank; ++a) {
+    for (int64_t b = a; b < basis.rank; ++b) {
+      double product = 0.0;
+      for (int64_t j = 0; j < d; ++j) {
+        product +=
+            static_cast<double>(basis.data[a * d + j]) * static_cast<double>(basis.data[b * d + j]);
+      }
+      const double defect = product - (a == b ? 1.0 : 0.0);
+      squared += (a == b ? 1.0 : 2.0) * defect * defect;
+    }
+  }
+  return std::sqrt(squared) * kUp + 1e-12;
+}
+
+}  // namespace
+
+ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, double scale, int64_t d,
+                       Basis basis)
+    : kernels_(&kernels),
+      centre_(std::move(centre)),
+      scale_(scale),
+      d_(d),
+      rank_(basis.rank),
+      panels_((basis.rank + kernels.panel_columns - 1) / kernels.panel_columns),
+      basis_(static_cast<size_t>(panels_ * kernels.panel_columns * d)),
+      origin_(static_cast<size_t>((rank_ + 8) / 8 * 8), 0.0),
+      basis_defect_(measure_defect(basis, d)) {
+  const double terms = static_cast<double>(std::min(d, kChunk) + 1);
+  const double roundings = kernels.roundings_per_term * terms * 0x1p-24;
+  projection_error_ = roundings / (1.0 - roundings) * (1.0 + basis_defect_) *
+                      std::sqrt(static_cast<double>(rank_)) * kUp;
+  const int64_t width = kernels.panel_columns;
+  for (int64_t row = 0; row < rank_; ++row) {
+    float* out = basis_.data() + row / width * width * d + row % width;
+    for (int64_t j = 0; j < d; ++j) out[j * width] = basis.data[row * d + j];
+  }
+}
+
+void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
+                      Image* images) const {
+  if (rank_ > 0) return make_rotated(rows, count, dtype, out, images);
+  for (int64_t i = 0; i < count; ++i) {
+    const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
+        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out + i * stride());
+    images[i] = {made.squared_norm, rounding_error(made), 0.0};
+  }
+}
+
+void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
+                              Image* images) const {
+  const int64_t padded = (d_ + 7) / 8 * 8, width = panels_ * kernels_->panel_columns;
+  thread_local std::vector<float> moved;  // large, and wanted again at once
+  thread_local std::vector<double> projected;
+  moved.resize(static_cast<size_t>(count * padded));
+  projected.assign(static_cast<size_t>(count * width), 0.0);
+  std::vector<ScreenRow> placed(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    placed[static_cast<size_t>(i)] = kernels_->move[static_cast<int>(dtype)](
+        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, moved.data() + i * padded);
+  }
+  for (int64_t from = 0; from < d_; from += kChunk) {
+    const int64_t length = std::min(kChunk, d_ - from);
+    for (int64_t i = 0; i < count; i += kernels_->tile_queries) {
+      for (int64_t panel = 0; panel < panels_; ++panel) {
+        kernels_->project({moved.data() + i * padded + from, padded,
+                           std::min<int64_t>(kernels_->tile_queries, count - i),
+                           basis_panel(panel) + from * kernels_->panel_columns, length,
+                           projected.data() + i * width + panel * kernels_->panel_columns, width});
+      }
+    }
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    images[i] = finish_rotated(projected.data() + i * width, placed[static_cast<size_t>(i)],
+                               out + i * stride());
+  }
+}
+
+Image ImageMaker::finish_rotated(const double* z, const ScreenRow& placed, uint32_t* out) const {
+  std::vector<double> coordinates(origin_.size(), 0.0);
+  double squared = 0.0;
+  for (int64_t c = 0; c < rank_; ++c) {
+    squared += z[c] * z[c];
+    coordinates[static_cast<size_t>(c)] = z[c];
+  }
+  const double error =
+      std::sqrt(placed.squared_norm) * (projection_error_ + basis_defect_) * kUp + 0x1p-140;
+  // The residual norm, and how far the error of z and the roundings of both norms can move it.
+  const double rest = std::sqrt(std::max(placed.squared_norm - squared, 0.0));
+  const double shift =
+      ((2.0 * std::sqrt(squared) + error) * error + placed.squared_norm * 0x1p-30) * kUp;
+  const double rest_error = std::min(std::sqrt(shift), shift / rest) * kUp;
+  coordinates[static_cast<size_t>(rank_)] = rest;
+  const ScreenRow made = kernels_->prepare[static_cast<int>(DType::float64)](
+      coordinates.data(), 1.0, origin_.data(), 1.0, length(), out);
+  const double place_error = rounding_error(placed);
+  return {made.squared_norm, (rounding_error(made) + place_error + error + rest_error) * kUp,
+          (rest + rest_error + place_error) * kUp};
+}
+
+}  // namespace expansive

@@ -1,0 +1,66 @@
+// How rows become images, what the screen compares: moved to a common centre, scaled by a power of
+// two, perhaps rotated and cut to the leading dimensions, and rounded to the screen's element type.
+//
+// Cutting keeps the residual norm, the length of what was cut off, as one more coordinate: rotation
+// does not lengthen distances, and neither does (z, |rest|), so images are never farther apart than
+// rows, up to the error that is accounted for with each image (docs/exactness.md).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/isa.h"
+#include "expansive/neighbors.h"
+
+namespace expansive {
+
+// A row of some matrix; for the cosine metric `scale` is its reciprocal norm.
+struct ScaledRow {
+  const void* data;
+  double scale;
+};
+
+struct Image {
+  double squared_norm;
+  double error;  // above the distance between the image and the row's place in the screen's space
+  double rest;   // above the length of what was cut off
+};
+
+class ImageMaker {
+ public:
+  // `centre` is padded with zeros to a multiple of 8; `scale` is a power of two, at most 2^1000.
+  ImageMaker(const Kernels& kernels, std::vector<double> centre, double scale, int64_t d,
+             Basis basis);
+
+  // Whether images are as far apart as rows, not only no farther.
+  bool keeps_distances() const { return rank_ == 0; }
+  // Coordinates of an image; the words that hold them; and those the makers may write.
+  int64_t length() const { return rank_ > 0 ? rank_ + 1 : d_; }
+  int64_t words() const { return image_words(*kernels_, length()); }
+  int64_t stride() const { return image_words(*kernels_, (length() + 7) / 8 * 8); }
+
+  // Makes the images of `count` rows of one type, `stride` words apart.
+  void make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out, Image* images) const;
+
+ private:
+  void make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
+                    Image* images) const;
+  Image finish_rotated(const double* z, const ScreenRow& placed, uint32_t* out) const;
+
+  const float* basis_panel(int64_t panel) const {
+    return basis_.data() + panel * d_ * kernels_->panel_columns;
+  }
+
+  const Kernels* kernels_;
+  std::vector<double> centre_;
+  double scale_;
+  int64_t d_;
+  int64_t rank_;
+  int64_t panels_;              // of the basis, each panel_columns wide
+  std::vector<float> basis_;    // [panel][feature][column]
+  std::vector<double> origin_;  // zeros
+  double basis_defect_;         // bound on the distance from an exactly orthonormal basis
+  double projection_error_;     // rounding of a projection, relative to the row's norm
+};
+
+}  // namespace expansive

@@ -1,0 +1,39 @@
+// Projection of rows onto a basis: the screen's product without its verdict, in float32.
+//
+// Adds, to what is in `sums`, the products of a tile of rows with one panel of the basis over a run
+// of features. Cost: tile_queries * panel_columns * d multiply-adds.
+#pragma once
+
+#include "cpu/isa.h"
+
+namespace expansive {
+namespace {
+
+template <int kTileRows, int kVectors>
+void project(const ProjectTask& task) {
+  constexpr int kColumns = kVectors * Vector::kWidth;
+  const float* row[kTileRows];
+  for (int64_t r = 0; r < kTileRows; ++r) {
+    row[r] = task.rows + (r < task.count ? r : task.count - 1) * task.stride;
+  }
+  Vector sum[kTileRows][kVectors];
+  for (int r = 0; r < kTileRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_vector();
+  }
+  const float* columns = task.basis;
+  for (int64_t j = 0; j < task.length; ++j, columns += kColumns) {
+    Vector column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = load_vector(columns + v * Vector::kWidth);
+    for (int r = 0; r < kTileRows; ++r) {
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = add_product(row[r][j], column[v], sum[r][v]);
+    }
+  }
+  for (int r = 0; r < kTileRows; ++r) {
+    if (r >= task.count) break;
+    double* out = task.sums + r * task.sums_stride;
+    for (int v = 0; v < kVectors; ++v, out += Vector::kWidth) add_to_doubles(sum[r][v], out);
+  }
+}
+
+}  // namespace
+}  // namespace expansive

@@ -1,0 +1,110 @@
+"""The rotated screen: whatever basis it looks along, the neighbours are the reference's."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import expansive as ex
+from cases import ISAS, MAKERS, RELATIONS, assert_same_search, expected_search, isa
+from expansive.arrays import as_rows
+from expansive.backends import cpu
+from expansive.backends.rotation import find_basis
+
+D = 20
+
+
+def orthonormal(rng: np.random.Generator, rank: int) -> NDArray[np.float64]:
+    return np.linalg.qr(rng.standard_normal((D, rank)))[0].T
+
+
+BASES = {
+    "one direction": lambda rng: orthonormal(rng, 1),
+    "a few directions": lambda rng: orthonormal(rng, 7),
+    "all directions": lambda rng: orthonormal(rng, D),
+    "far from orthonormal": lambda rng: rng.standard_normal((9, D)),
+    "nearly orthonormal": lambda rng: orthonormal(rng, 9) * 1.001,
+    "twice the same": lambda rng: np.repeat(orthonormal(rng, 3), 2, axis=0),
+    "nothing": lambda rng: np.zeros((3, D)),
+}
+
+
+@pytest.mark.parametrize("basis", sorted(BASES))
+@pytest.mark.parametrize("data", sorted(MAKERS))
+@pytest.mark.parametrize("isa_name", ISAS)
+def test_any_basis_gives_the_references_neighbours(
+    monkeypatch: pytest.MonkeyPatch, isa_name: str, data: str, basis: str
+) -> None:
+    rng = np.random.default_rng(0)
+    directions = np.ascontiguousarray(BASES[basis](rng), np.float32)
+    monkeypatch.setattr(cpu, "find_basis", lambda *_: directions)
+    for relation in RELATIONS:
+        x, y, expected = expected_search(
+            data, "five_classes_sorted", 70, D, "float32", "euclidean", relation, 3
+        )
+        with isa(isa_name):
+            got = ex.neighbors(x, y, 3, relation, backend="cpu", threads=2)
+        assert_same_search(got, expected, relation)
+
+
+@pytest.mark.parametrize("k", [1, 10, 64])
+def test_many_rows_and_lists_that_overflow(monkeypatch: pytest.MonkeyPatch, k: int) -> None:
+    rng = np.random.default_rng(1)
+    x = (rng.standard_normal((4000, D)) * 0.7 ** np.arange(D)).astype(np.float32)
+    plain = ex.neighbors(x, None, k, "any", queries=np.arange(0, 4000, 40))
+    directions = np.ascontiguousarray(np.eye(D, dtype=np.float32)[:3])
+    monkeypatch.setattr(cpu, "find_basis", lambda *_: directions)
+    rotated = ex.neighbors(x, None, k, "any", queries=np.arange(0, 4000, 40))
+    assert_same_search(rotated, plain)
+    streamed = ex.neighbors(
+        x, None, k, "any", queries=np.arange(0, 4000, 40), memory_budget=1 << 20, threads=1
+    )
+    assert_same_search(streamed, plain)
+
+
+@pytest.mark.parametrize("isa_name", ISAS)
+@pytest.mark.parametrize("size", [1e-2, 1e-4, 1e-6])
+def test_rows_that_differ_only_in_what_is_cut_off(
+    monkeypatch: pytest.MonkeyPatch, isa_name: str, size: float
+) -> None:
+    # Two clusters far apart along a direction of the basis: the norm of the rest is a small
+    # difference of large numbers, and all that tells the rows of a cluster from one another.
+    rng = np.random.default_rng(0)
+    directions = orthonormal(rng, 5)
+    sign = np.where(rng.random(300) < 0.5, 1.0, -1.0)[:, None]
+    x = (sign * directions.sum(axis=0) + rng.standard_normal((300, D)) * size).astype(np.float32)
+    monkeypatch.setattr(cpu, "find_basis", lambda *_: np.ascontiguousarray(directions, np.float32))
+    with isa(isa_name):
+        got = ex.neighbors(x, None, 2, "any", backend="cpu")
+    assert_same_search(got, ex.neighbors(x, None, 2, "any", backend="reference"))
+
+
+def test_rows_without_structure_are_not_rotated() -> None:
+    x = as_rows(np.random.default_rng(0).standard_normal((9000, 64)).astype(np.float32))
+    assert find_basis(x, "euclidean", 9000) is None
+
+
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+def test_rows_near_a_subspace_are_rotated_onto_it(dtype: str, metric: str) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))
+    x += rng.standard_normal(x.shape) * 0.01
+    basis = find_basis(as_rows(x.astype(dtype)), metric, 9000)
+    assert basis is not None
+    assert len(basis) < 100
+    assert np.allclose(basis @ basis.T, np.eye(len(basis)), atol=1e-4)
+    caught = np.square(x @ basis.T).sum() / np.square(x).sum()
+    assert caught > 0.99
+
+
+def test_a_basis_of_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cpu, "find_basis", lambda *_: np.eye(5, dtype=np.float32))
+    with pytest.raises(ValueError, match="basis"):
+        ex.Index(np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("n_queries", [1, 100_000])
+def test_few_queries_do_not_pay_for_a_rotation(n_queries: int) -> None:
+    rng = np.random.default_rng(0)
+    x = (rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))).astype(np.float32)
+    assert (find_basis(as_rows(x), "euclidean", n_queries) is None) == (n_queries == 1)
