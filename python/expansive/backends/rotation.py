@@ -27,8 +27,8 @@ _POOL = 2048
 _SLACK = 1.03  # of squared distances, for the screen's error
 _RANK = 10  # of the neighbour the probes look for
 
-# Cost of one feature, relative to one feature of a screened pair: of a pair that is refined (float64,
-# its row from anywhere in memory), and of a row projected on one direction.
+# Cost of one feature, relative to one feature of a screened pair: of a pair that is refined (in
+# float64, its row from anywhere in memory), and of a row projected on one direction.
 _REFINE_COST = 80.0
 _PROJECT_COST = 2.5
 _PASSES = 2  # through a rotated database: one to find a limit, one to use it
