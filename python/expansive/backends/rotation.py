@@ -31,6 +31,7 @@ _RANK = 10  # of the neighbour the probes look for
 # float64, its row from anywhere in memory), and of a row projected on one direction.
 _REFINE_COST = 80.0
 _PROJECT_COST = 2.5
+_WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
 _PASSES = 2  # through a rotated database: one to find a limit, one to use it
 
 
@@ -57,7 +58,7 @@ def find_basis(x: Rows, metric: str, n_queries: int) -> Float32 | None:
     directions = _leading_directions(sample - sample.mean(axis=0), min(max(RANKS), d // 2))
     costs = _costs(_take(x, metric, _POOL), directions, n, n_queries)
     best = min(costs, key=lambda rank: costs[rank])
-    return np.ascontiguousarray(directions[:best]) if best > 0 else None
+    return np.ascontiguousarray(directions[:best]) if costs[best] < _WORTH * costs[0] else None
 
 
 def _take(x: Rows, metric: str, count: int) -> Float32:
