@@ -39,7 +39,6 @@ template <typename In, typename Out>
 void interpolate(const InterpolateTask& task) {
   if (task.stream) {
     interpolate_floats<true, In, Out>(task);
-    fence_streams();
   } else {
     interpolate_floats<false, In, Out>(task);
   }

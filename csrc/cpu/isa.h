@@ -83,6 +83,7 @@ struct Kernels {
   double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d,
                             double limit);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
+  void (*fence_streams)();  // after the last streamed row, before others may read it
 };
 
 // 32-bit words of an image of d elements.

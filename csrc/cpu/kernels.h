@@ -37,6 +37,7 @@ constexpr Kernels make_kernels(const char* name) {
           {interpolate_double<Half>, interpolate_double<BFloat16>, interpolate_double<float>,
            interpolate_double<double>},
       },
+      fence_streams,
   };
 }
 

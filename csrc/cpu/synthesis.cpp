@@ -52,23 +52,31 @@ double weight_float64(const Partners& partners, uint32_t u) {
 void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
                 Interrupt& interrupt, MutableRows out) {
   check(x.d == out.d, "out and x differ in features");
+  const Kernels& chosen = kernels();
   const auto interpolate =
-      kernels().interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)];
+      chosen.interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)];
   const bool stream = out.n * out.d * size_of(out.dtype) > kStreamedBytes;
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / x.d);
   parallel_for((out.n + per_task - 1) / per_task, threads, interrupt, [&](int64_t task, int) {
     const int64_t end = std::min(out.n, (task + 1) * per_task);
-    Draw next = draw(partners, rows[task * per_task]);
+    constexpr int64_t kAhead = 2;  // rows drawn and asked for before they are interpolated
+    Draw drawn_ahead[kAhead];
+    const auto look_ahead = [&](int64_t i) {
+      Draw& next = drawn_ahead[i % kAhead];
+      next = draw(partners, rows[i]);
+      prefetch_row(x, next.base);
+      prefetch_row(x, next.partner);
+    };
+    for (int64_t i = task * per_task; i < std::min(end, task * per_task + kAhead); ++i) {
+      look_ahead(i);
+    }
     for (int64_t i = task * per_task; i < end; ++i) {
-      const Draw drawn = next;
-      if (i + 1 < end) {
-        next = draw(partners, rows[i + 1]);
-        prefetch_row(x, next.base);
-        prefetch_row(x, next.partner);
-      }
+      const Draw drawn = drawn_ahead[i % kAhead];
+      if (i + kAhead < end) look_ahead(i + kAhead);
       interpolate({x.row(drawn.base), x.row(drawn.partner), out.row(i), x.d,
                    weight(partners, drawn.u, x.dtype), stream});
     }
+    chosen.fence_streams();
   });
 }
 
