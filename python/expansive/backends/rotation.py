@@ -20,7 +20,8 @@ RANKS = (16, 32, 64, 128, 192, 256)
 
 _LEAST_FEATURES = 48  # below, a screen of all features is as fast as it gets
 _LEAST_ROWS = 8192
-_FIRST_SAMPLE = 256
+_FIRST_SAMPLE = 64
+_LEAST_STEEPNESS = 4.0  # features over the effective number of directions
 _SAMPLE = 768
 _PROBES = 32
 _POOL = 2048
@@ -75,12 +76,18 @@ def _take(x: Rows, metric: str, count: int) -> Float32:
 
 
 def _is_steep(sample: Float32) -> bool:
-    """Whether few directions hold most of the variance: a cheap look before the real work."""
+    """Whether few directions hold most of the variance: a cheap look before the real work.
+
+    The effective number of directions is tr(C)**2 / tr(C**2) for the covariance C; the square of the
+    product of two rows has mean tr(C**2). The products are summed without BLAS, whose threads would
+    stay awake and be in the search's way.
+    """
     moved = sample - sample.mean(axis=0)
-    gram = moved @ moved.T if moved.shape[0] < moved.shape[1] else moved.T @ moved
-    variances = np.linalg.eigvalsh(gram)[::-1]
-    leading = variances[: max(1, min(sample.shape[1] // 4, len(variances) // 4))].sum()
-    return bool(leading > 0.7 * variances.sum())
+    products = np.einsum("ij,kj->ik", moved, moved)
+    traces = np.diagonal(products)
+    pairs = np.square(products).sum() - np.square(traces).sum()
+    mean_square = pairs / (len(moved) * (len(moved) - 1))
+    return bool(traces.mean() ** 2 < mean_square * sample.shape[1] / _LEAST_STEEPNESS)
 
 
 def _leading_directions(moved: Float32, rank: int) -> Float32:
