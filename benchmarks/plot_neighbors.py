@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import peers
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter, NullLocator
 
 import expansive as ex
 from expansive.files import atomic_write
@@ -64,6 +65,10 @@ def draw(threads: int) -> Figure:
                 *(f"{v}: {t:.1f} ms" for v, t in zip(values, times, strict=True)),
             )
         axes.set_xlabel(NAMES[name])
+        axes.set_xticks(list(values), [f"{value:,}" for value in values], fontsize=8)
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.grid(alpha=0.3)
         axes.spines[["top", "right"]].set_visible(False)
     figure.axes[0].set_ylabel("milliseconds")

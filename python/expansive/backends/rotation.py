@@ -78,9 +78,9 @@ def _take(x: Rows, metric: str, count: int) -> Float32:
 def _is_steep(sample: Float32) -> bool:
     """Whether few directions hold most of the variance: a cheap look before the real work.
 
-    The effective number of directions is tr(C)**2 / tr(C**2) for the covariance C; the square of the
-    product of two rows has mean tr(C**2). The products are summed without BLAS, whose threads would
-    stay awake and be in the search's way.
+    The effective number of directions is tr(C)**2 / tr(C**2) for the covariance C; the square of
+    the product of two rows has mean tr(C**2). The products are summed without BLAS, whose threads
+    would stay awake and be in the search's way.
     """
     moved = sample - sample.mean(axis=0)
     products = np.einsum("ij,kj->ik", moved, moved)
