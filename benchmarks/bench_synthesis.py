@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import peers
 import pytest
+import torch
 from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
 
@@ -77,6 +78,13 @@ def numpy_formula(job: Task) -> Any:
     return peers.interpolate(job.x, *job.recipe)
 
 
+def torch_formula(job: Task) -> Any:
+    """`torch.lerp` of two index_selects; the draw is not in its time."""
+    x = torch.from_numpy(job.x)
+    base, partner, weight = (torch.from_numpy(part) for part in job.recipe)
+    return torch.lerp(x[base], x[partner], weight[:, None]).numpy()
+
+
 def imbalanced_learn(job: Task) -> Any:
     """Call what SMOTE's _make_samples calls after its draw, which is not in the time."""
     weight = job.recipe.weight[:, None]
@@ -95,6 +103,7 @@ CONTESTANTS = {
     f"{peers.OURS}, new array": new_array,
     f"{peers.OURS}, slices of {_SLICE}": in_slices,
     "NumPy": numpy_formula,
+    "torch": torch_formula,
     "imbalanced-learn": imbalanced_learn,
     "write": write,
 }
