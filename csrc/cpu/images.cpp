@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/integers.h"
 #include "cpu/screen_space.h"
 
 namespace expansive {
@@ -38,9 +39,9 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
       scale_(scale),
       d_(d),
       rank_(basis.rank),
-      panels_((basis.rank + kernels.panel_columns - 1) / kernels.panel_columns),
+      panels_(divide_up(basis.rank, kernels.panel_columns)),
       basis_(static_cast<size_t>(panels_ * kernels.panel_columns * d)),
-      origin_(static_cast<size_t>((rank_ + 8) / 8 * 8), 0.0),
+      origin_(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0),
       basis_defect_(measure_defect(basis, d)) {
   const double terms = static_cast<double>(std::min(d, kChunk) + 1);
   const double roundings = kernels.roundings_per_term * terms * 0x1p-24;
@@ -65,7 +66,7 @@ void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_
 
 void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                               Image* images) const {
-  const int64_t padded = (d_ + 7) / 8 * 8, width = panels_ * kernels_->panel_columns;
+  const int64_t padded = round_up(d_, 8), width = panels_ * kernels_->panel_columns;
   thread_local std::vector<float> moved;  // large, and wanted again at once
   thread_local std::vector<double> projected;
   moved.resize(static_cast<size_t>(count * padded));

@@ -9,6 +9,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/integers.h"
 #include "cpu/isa.h"
 #include "expansive/neighbors.h"
 
@@ -37,7 +38,7 @@ class ImageMaker {
   // Coordinates of an image; the words that hold them; and those the makers may write.
   int64_t length() const { return rank_ > 0 ? rank_ + 1 : d_; }
   int64_t words() const { return image_words(*kernels_, length()); }
-  int64_t stride() const { return image_words(*kernels_, (length() + 7) / 8 * 8); }
+  int64_t stride() const { return image_words(*kernels_, round_up(length(), 8)); }
 
   // Makes the images of `count` rows of one type, `stride` words apart.
   void make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out, Image* images) const;

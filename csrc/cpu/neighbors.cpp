@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "cpu/integers.h"
 #include "cpu/panels.h"
 #include "cpu/query_block.h"
 #include "cpu/scan.h"
@@ -27,13 +28,11 @@ constexpr int64_t kBlockQueries = 384;
 constexpr int64_t kRowsPerTask = 4096;
 constexpr int64_t kSampledRows = 255;
 
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
-
 // Reciprocal norms of all rows: what makes Euclidean distance of the scaled rows the cosine's.
 std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, int threads,
                                     Interrupt& interrupt) {
   std::vector<double> scales(static_cast<size_t>(rows.n));
-  const std::vector<double> origin(static_cast<size_t>(divide_up(rows.d, 8) * 8), 0.0);
+  const std::vector<double> origin(static_cast<size_t>(round_up(rows.d, 8)), 0.0);
   const auto squared_distance = kernels.refine[static_cast<int>(rows.dtype)];
   parallel_for(divide_up(rows.n, kRowsPerTask), threads, interrupt, [&](int64_t task, int) {
     const int64_t end = std::min(rows.n, (task + 1) * kRowsPerTask);
@@ -55,7 +54,7 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
 // each coordinate over some rows, because a mean would follow a single huge value.
 std::vector<double> find_centre(const Rows& rows, const Kernels& kernels,
                                 const std::vector<double>& row_scales) {
-  const size_t padded = static_cast<size_t>(divide_up(rows.d, 8) * 8);
+  const size_t padded = static_cast<size_t>(round_up(rows.d, 8));
   const int64_t sampled = std::min(rows.n, kSampledRows);
   std::vector<double> sample(static_cast<size_t>(sampled) * padded);
   for (int64_t i = 0; i < sampled; ++i) {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/integers.h"
 #include "cpu/threads.h"
 
 namespace expansive {
@@ -11,7 +12,7 @@ namespace {
 constexpr int64_t kPanelsPerTask = 16;
 
 int64_t panel_count(const Kernels& kernels, int64_t columns) {
-  return (columns + kernels.panel_columns - 1) / kernels.panel_columns;
+  return divide_up(columns, kernels.panel_columns);
 }
 
 }  // namespace
@@ -31,16 +32,16 @@ Panels::Panels(const Database& database, int64_t first, int64_t count, int threa
                                               database.kernels->panel_columns)) {
   const int64_t n_panels = panel_count(*database.kernels, count);
   std::vector<Image> worst(static_cast<size_t>(threads), worst_);
-  parallel_for((n_panels + kPanelsPerTask - 1) / kPanelsPerTask, threads, interrupt,
-               [&](int64_t task, int worker) {
-                 std::vector<uint32_t> images(static_cast<size_t>(database.kernels->panel_columns *
-                                                                  database.images.stride()));
-                 const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
-                 Image& mine = worst[static_cast<size_t>(worker)];
-                 for (int64_t panel = task * kPanelsPerTask; panel < end; ++panel) {
-                   mine = worse(mine, pack(database, panel, images));
-                 }
-               });
+  parallel_for(
+      divide_up(n_panels, kPanelsPerTask), threads, interrupt, [&](int64_t task, int worker) {
+        std::vector<uint32_t> images(
+            static_cast<size_t>(database.kernels->panel_columns * database.images.stride()));
+        const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
+        Image& mine = worst[static_cast<size_t>(worker)];
+        for (int64_t panel = task * kPanelsPerTask; panel < end; ++panel) {
+          mine = worse(mine, pack(database, panel, images));
+        }
+      });
   for (const Image& image : worst) worst_ = worse(worst_, image);
 }
 

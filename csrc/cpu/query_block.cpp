@@ -3,14 +3,14 @@
 #include <algorithm>
 #include <limits>
 
+#include "cpu/integers.h"
+
 namespace expansive {
 namespace {
 
 constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-level cache
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
 constexpr double kFarAway = 0x1p100;  // squared norm past which float32 products may overflow
-
-int64_t divide_up(int64_t a, int64_t b) { return (a + b - 1) / b; }
 
 int64_t list_storage(const SearchPlan& plan) {
   return list_length(plan.k) + plan.database.kernels->panel_columns;
@@ -35,7 +35,7 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
-      widened_(static_cast<size_t>(divide_up(plan.database.rows.d, 8) * 8)) {
+      widened_(static_cast<size_t>(round_up(plan.database.rows.d, 8))) {
   std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
   for (int64_t i = 0; i < size(); ++i) admit(i);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/half.h"
+#include "cpu/integers.h"
 #include "cpu/threads.h"
 
 namespace expansive {
@@ -56,7 +57,7 @@ uint64_t mix(uint64_t word) {
 
 Scan scan(Rows rows, int threads, Interrupt& interrupt) {
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / rows.d);
-  const int64_t tasks = (rows.n + per_task - 1) / per_task;
+  const int64_t tasks = divide_up(rows.n, per_task);
   std::vector<Scan> parts(static_cast<size_t>(tasks));
   parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
     Scan part;
@@ -80,8 +81,8 @@ Scan scan(Rows rows, int threads, Interrupt& interrupt) {
 uint64_t fingerprint(Rows rows, int threads, Interrupt& interrupt) {
   const unsigned char* bytes = static_cast<const unsigned char*>(rows.data);
   const int64_t size = rows.n * rows.d * size_of(rows.dtype);
-  const int64_t words = (size + 7) / 8;
-  const int64_t tasks = (words + kElementsPerTask - 1) / kElementsPerTask;
+  const int64_t words = divide_up(size, 8);
+  const int64_t tasks = divide_up(words, kElementsPerTask);
   std::vector<uint64_t> parts(static_cast<size_t>(tasks));
   parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
     uint64_t sum = 0;

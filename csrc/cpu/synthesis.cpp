@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "cpu/integers.h"
 #include "cpu/isa.h"
 #include "cpu/prefetch.h"
 #include "cpu/threads.h"
@@ -57,7 +58,7 @@ void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threa
       chosen.interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)];
   const bool stream = out.n * out.d * size_of(out.dtype) > kStreamedBytes;
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / x.d);
-  parallel_for((out.n + per_task - 1) / per_task, threads, interrupt, [&](int64_t task, int) {
+  parallel_for(divide_up(out.n, per_task), threads, interrupt, [&](int64_t task, int) {
     const int64_t end = std::min(out.n, (task + 1) * per_task);
     constexpr int64_t kAhead = 2;  // rows drawn and asked for before they are interpolated
     Draw drawn_ahead[kAhead];
