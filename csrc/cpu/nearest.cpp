@@ -34,6 +34,18 @@ float find_cutoff(const CandidateList& list, int64_t wanted) {
   return low;
 }
 
+// Without branches: which candidates stay is hard to predict.
+template <typename Keeps>
+void keep_if(CandidateList& list, const Keeps& keeps) {
+  int64_t kept = 0;
+  for (int64_t i = 0; i < list.count; ++i) {
+    list.values[kept] = list.values[i];
+    list.columns[kept] = list.columns[i];
+    kept += keeps(list.values[i], static_cast<int64_t>(list.columns[i])) ? 1 : 0;
+  }
+  list.count = kept;
+}
+
 // Rows lie anywhere in memory: ask for the next ones while one is measured.
 size_t rows_ahead(const Rows& rows) {
   constexpr int64_t kBytesAhead = 6144;
@@ -89,26 +101,15 @@ bool Nearest::settle(CandidateList& list, const double* query) {
 void Nearest::drop_unrelated(CandidateList& list) const {
   const int64_t end = panels_->end();
   const bool wants_friends = relation_ == Relation::friendly;
-  int64_t kept = 0;
-  for (int64_t i = 0; i < list.count; ++i) {
-    const int64_t position = list.columns[i];
+  keep_if(list, [&](float, int64_t position) {
     const bool is_friend = position >= own_class_.begin && position < own_class_.end;
     const bool related = relation_ == Relation::any || is_friend == wants_friends;
-    list.values[kept] = list.values[i];
-    list.columns[kept] = list.columns[i];
-    kept += related && position < end && position != own_position_ ? 1 : 0;
-  }
-  list.count = kept;
+    return related && position < end && position != own_position_;
+  });
 }
 
 void Nearest::drop_below(CandidateList& list, float threshold) const {
-  int64_t kept = 0;
-  for (int64_t i = 0; i < list.count; ++i) {
-    list.values[kept] = list.values[i];
-    list.columns[kept] = list.columns[i];
-    kept += list.values[i] >= threshold ? 1 : 0;
-  }
-  list.count = kept;
+  keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
 }
 
 void Nearest::prune(CandidateList& list) {
@@ -141,13 +142,7 @@ void Nearest::refine_best(CandidateList& list, const double* query) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
   measure(list, cutoff, query);
-  int64_t kept = 0;
-  for (int64_t i = 0; i < list.count; ++i) {
-    list.values[kept] = list.values[i];
-    list.columns[kept] = list.columns[i];
-    kept += list.values[i] < cutoff && list.values[i] >= threshold_ ? 1 : 0;
-  }
-  list.count = kept;
+  keep_if(list, [&](float value, int64_t) { return value < cutoff && value >= threshold_; });
 }
 
 void Nearest::refine(CandidateList& list, const double* query) {

@@ -104,8 +104,8 @@ def _costs(pool: Float32, directions: Float32, n: int, n_queries: int) -> dict[i
     """Estimate the cost of a search for each rank; rank 0 stands for no rotation."""
     d = pool.shape[1]
     moved = pool - pool.mean(axis=0)
-    probes = moved[:: max(1, len(moved) // _PROBES)]
-    exact = _squared_distances(probes, moved)
+    step = max(1, len(moved) // _PROBES)
+    exact = _squared_distances(moved[::step], moved)
     near = int(np.ceil(_RANK * len(moved) / n))  # the probe itself is the nearest
     limit = np.partition(exact, near, axis=1)[:, near, None]
     coordinates = moved @ directions.T
@@ -115,7 +115,7 @@ def _costs(pool: Float32, directions: Float32, n: int, n_queries: int) -> dict[i
         z = coordinates[:, :rank]
         rest = np.sqrt(np.maximum(norms - np.einsum("ij,ij->i", z, z), 0.0))
         image = np.column_stack([z, rest])
-        bound = _squared_distances(image[:: max(1, len(moved) // _PROBES)], image)
+        bound = _squared_distances(image[::step], image)
         survivors = float(np.mean(bound <= limit * _SLACK))
         each_query = n * (_PASSES * (rank + 1) + survivors * _REFINE_COST * d)
         costs[rank] = n_queries * each_query + _PROJECT_COST * n * d * rank
