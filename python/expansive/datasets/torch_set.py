@@ -64,12 +64,16 @@ class TorchSet(Dataset[Any]):
 
 
 def _augment(batch: Tensor, padding: int, flip: bool) -> Tensor:
-    n, channels, height, width = batch.shape
+    n, _, height, width = batch.shape
     padded = torch.nn.functional.pad(batch, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, n, 1))
-    columns = torch.arange(width).expand(n, width)
-    if flip:
-        columns = torch.where(torch.rand(n, 1) < 0.5, columns.flip(1), columns)
-    i = (top + torch.arange(height))[:, None, :, None]
-    j = (left + columns)[:, None, None, :]
-    return padded[torch.arange(n)[:, None, None, None], torch.arange(channels)[:, None, None], i, j]
+    top, left = torch.randint(2 * padding + 1, (2, n)).tolist()
+    # One copy of whole rows per image: several times as fast as an index for every pixel.
+    cut = torch.stack(
+        [
+            image[:, i : i + height, j : j + width]
+            for image, i, j in zip(padded, top, left, strict=True)
+        ]
+    )
+    if not flip:
+        return cut
+    return torch.where(torch.rand(n, 1, 1, 1) < 0.5, cut.flip(3), cut)
