@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from dataclasses import replace
 from typing import Any, NoReturn
 
 import numpy as np
@@ -11,12 +10,14 @@ from numpy.typing import NDArray
 
 from expansive import arguments, arrays
 from expansive.arrays import Rows
-from expansive.backends.registry import METRICS, RELATIONS, Backend, get_backend
+from expansive.backends.registry import METRICS, RELATIONS, Backend, backend_for
 
 MINIMUM_BUDGET = 1 << 20
 """The least `memory_budget`, in bytes."""
 
 _MOST_THREADS = 1024  # each costs memory; more than cores bring nothing
+
+Found = tuple[Any, Any]  # distances and row numbers, each an ndarray or a DeviceArray
 
 _NO_DIRECTION = 2.0**-500  # rows up to here have no usable norm; only float64 gets near
 
@@ -34,7 +35,9 @@ class Index:
     metric : {"euclidean", "sqeuclidean", "cosine"}
         Cosine distance is 1 - cos(a, b), formed as half the squared distance of the unit vectors.
     backend : str, optional
-        One of `expansive info`'s backends; None takes the fastest one here.
+        One of `expansive info`'s backends. None follows the data: rows on a CUDA device stay there
+        if a GPU backend runs, rows on the host stay on the host, because nobody asked for their
+        transfer or for the GPU's memory; name a GPU backend to have them uploaded.
     threads : int, optional
         CPU threads; None takes all cores this process may use.
     memory_budget : int, optional
@@ -76,7 +79,7 @@ class Index:
         memory_budget: int | None = None,
         expected_queries: int | None = None,
     ) -> None:
-        self._backend = get_backend(backend)
+        self._backend = backend_for(x, backend)
         self._metric = arguments.as_choice(metric, METRICS, "metric")
         self._threads = thread_count(threads)
         self._budget = _budget(memory_budget)
@@ -127,6 +130,7 @@ class Index:
             return self.rows.wrap(empty[0]), self.rows.wrap(empty[1])
         queries = _checked_rows(q, "q", self._backend, self._metric, self._threads)
         _check_features(queries, self.rows)
+        _check_device(queries, self.rows)
         codes = None if relation == "any" else self._query_codes(q_labels, len(queries.data))
         result = self._search(queries, codes, None, k, relation)
         return queries.wrap(result[0]), queries.wrap(result[1])
@@ -148,13 +152,17 @@ class Index:
         dist, idx : array, shape [n_queries, k]
             As in `search`.
         """
-        found = self.find_rows(queries, k, relation)
+        found = self._find_rows(queries, k, relation)
         return self.rows.wrap(found[0]), self.rows.wrap(found[1])
 
     def find_rows(
         self, queries: Any, k: int, relation: str
     ) -> tuple[NDArray[Any], NDArray[np.int64]]:
-        """Do `search_rows` with results in NumPy, whatever the library of x."""
+        """Do `search_rows` with results in NumPy, whatever the library and device of x."""
+        dist, idx = self._find_rows(queries, k, relation)
+        return arrays.to_host(dist), arrays.to_host(idx)
+
+    def _find_rows(self, queries: Any, k: int, relation: str) -> Found:
         k = arguments.as_count(k, "k")
         relation = arguments.as_choice(relation, RELATIONS, "relation")
         if relation != "any" and self.codes is None:
@@ -172,9 +180,9 @@ class Index:
             rows = arrays.as_row_indices(queries, n, "queries", "x", fix)
         if len(rows) == 0:
             return _empty_result(self.rows, k)
-        data = self.rows.data if queries is None else self.rows.data[rows]
+        data = self.rows if queries is None else self.rows.take(rows)
         codes = None if self.codes is None else self.codes[rows]
-        return self._search(replace(self.rows, data=data), codes, rows, k, relation)
+        return self._search(data, codes, rows, k, relation)
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -189,7 +197,7 @@ class Index:
         own_rows: NDArray[np.int64] | None,
         k: int,
         relation: str,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    ) -> Found:
         return self._index.search(
             queries, codes, own_rows, k, relation, self._threads, self._budget
         )
@@ -291,11 +299,11 @@ def nearest_enemies(
 
 
 def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int) -> Rows:
-    rows = arrays.as_rows(x, name)
+    rows = arrays.as_rows(x, name, backend.TAKES_DEVICE_ARRAYS)
     bad, largest = backend.scan(rows, threads)
     arrays.require_finite(rows, bad, largest, name)
     if metric == "cosine":
-        weak = np.flatnonzero(_largest_in_rows(rows) <= _NO_DIRECTION)
+        weak = np.flatnonzero(rows.largest_in_rows() <= _NO_DIRECTION)
         if len(weak):
             raise ValueError(
                 f"{name}[{weak[0]}] is all zeros, or so small that its squares underflow, and has "
@@ -304,18 +312,18 @@ def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int
     return rows
 
 
-def _largest_in_rows(rows: Rows) -> NDArray[Any]:
-    """Give the largest magnitude in each row; for bfloat16 its bits, which are zero with it."""
-    data = rows.data & np.uint16(0x7FFF) if rows.dtype == "bfloat16" else np.abs(rows.data)
-    largest: NDArray[Any] = data.max(axis=1)
-    return largest
-
-
 def _check_features(queries: Rows, x: Rows) -> None:
-    if queries.data.shape[1] != x.data.shape[1]:
+    if queries.shape[1] != x.shape[1]:
         raise ValueError(
-            f"q has {queries.data.shape[1]} features but the index has {x.data.shape[1]}; "
+            f"q has {queries.shape[1]} features but the index has {x.shape[1]}; "
             "they must come from the same space"
+        )
+
+
+def _check_device(queries: Rows, x: Rows) -> None:
+    if queries.device not in (x.device, "cpu") and x.device != "cpu":
+        raise ValueError(
+            f"q lies on {queries.device} but the index on {x.device}; bring q there first"
         )
 
 

@@ -13,6 +13,8 @@ from expansive.arrays import Rows
 from expansive.backends.registry import Partners
 from expansive.backends.rotation import find_basis
 
+TAKES_DEVICE_ARRAYS = False
+
 
 def unavailable() -> str | None:
     """Say why this backend cannot run here: never, the extension is part of the package."""

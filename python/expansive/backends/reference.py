@@ -16,6 +16,8 @@ from numpy.typing import NDArray
 from expansive.arrays import Rows
 from expansive.backends.registry import Partners
 
+TAKES_DEVICE_ARRAYS = False
+
 Float64 = NDArray[np.float64]
 
 LANES = 8

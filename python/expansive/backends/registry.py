@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arguments import as_choice
-from expansive.arrays import Rows
+from expansive.arrays import Rows, device_of
 
 RELATIONS = ("enemy", "friend", "any")
 METRICS = ("euclidean", "sqeuclidean", "cosine")
@@ -20,6 +20,7 @@ _MODULES = {
     "reference": "expansive.backends.reference",
 }
 _PREFERRED = ("cpu", "reference")
+_PREFERRED_ON_DEVICE = ("cuda", "triton", *_PREFERRED)
 
 
 @dataclass(frozen=True)
@@ -55,7 +56,10 @@ class Partners:
 
 
 class BackendIndex(Protocol):
-    """A database of rows made ready for search."""
+    """A database of rows made ready for search.
+
+    Results are ndarrays, or `DeviceArray`s where the queries lie on a device.
+    """
 
     def search(
         self,
@@ -66,12 +70,23 @@ class BackendIndex(Protocol):
         relation: str,
         threads: int,
         memory_budget: int,
-    ) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    ) -> tuple[Any, Any]:
         """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query."""
 
 
 class Backend(Protocol):
-    """What a backend offers; each is a module."""
+    """What a backend offers; each is a module.
+
+    Codes, row numbers and drawing tables are host arrays, small against the rows; a backend for a
+    device brings them there itself, as it does with rows that lie on the host.
+
+    Attributes
+    ----------
+    TAKES_DEVICE_ARRAYS : bool
+        Whether `Rows` may lie on a CUDA device; otherwise they are copied to the host before.
+    """
+
+    TAKES_DEVICE_ARRAYS: bool
 
     def unavailable(self) -> str | None:
         """Say why this backend cannot run here, or None when it can."""
@@ -108,8 +123,17 @@ class Backend(Protocol):
         """Write the synthetic rows into `out`."""
 
 
-def get_backend(name: str | None = None) -> Backend:
-    """Find a backend by name; None takes the fastest one that can run here.
+def get_backend(name: str | None = None, on_device: bool = False) -> Backend:
+    """Find a backend by name; None takes the fastest one that can run here on such data.
+
+    Parameters
+    ----------
+    name : str, optional
+        One of the names `describe` lists.
+    on_device : bool
+        Whether the data lie on a CUDA device; looked at for `name` None only. Data on a device
+        prefer the backends that take them there. Data on the host stay on the host's backends even
+        next to a GPU: nobody asked for the transfer or for the GPU's memory.
 
     Raises
     ------
@@ -119,7 +143,7 @@ def get_backend(name: str | None = None) -> Backend:
         For a known backend that cannot run here; an explicit request never falls back.
     """
     if name is None:
-        name = default_backend_name()
+        name = default_backend_name(on_device)
     backend = _load(as_choice(name, _MODULES, "backend"))
     reason = backend.unavailable()
     if reason is not None:
@@ -127,9 +151,16 @@ def get_backend(name: str | None = None) -> Backend:
     return backend
 
 
-def default_backend_name() -> str:
+def backend_for(x: Any, name: str | None = None) -> Backend:
+    """Find a backend for an array-like of any library; see `get_backend`."""
+    return get_backend(name, device_of(x) != "cpu")
+
+
+def default_backend_name(on_device: bool = False) -> str:
     """Name the backend that runs when none is asked for."""
-    return next(name for name in _PREFERRED if _load(name).unavailable() is None)
+    preferred = _PREFERRED_ON_DEVICE if on_device else _PREFERRED
+    known = (name for name in preferred if name in _MODULES)
+    return next(name for name in known if _load(name).unavailable() is None)
 
 
 def describe() -> list[tuple[str, bool, str]]:

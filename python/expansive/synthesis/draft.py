@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arguments, arrays
-from expansive.backends.registry import get_backend
+from expansive.backends.registry import backend_for
 from expansive.neighbors import Index, thread_count
 from expansive.synthesis import partners
 from expansive.synthesis.partners import ClassPartners
@@ -31,9 +31,10 @@ class Draft:
     ) -> None:
         self._expansion = arguments.as_expansion(expansion)
         self._seed = arguments.as_seed(seed)
-        self._backend = backend
+        self._backend_name = backend
+        self._backend = backend_for(x, backend)
         self._threads = thread_count(threads)
-        self._x = arrays.as_rows(x)
+        self._x = arrays.as_rows(x, device=self._backend.TAKES_DEVICE_ARRAYS)
         classes, codes = arrays.as_labels(y, len(self._x.data))
         if len(classes) == 1:
             raise ValueError(f"y holds one class only ({classes.tolist()[0]!r}); give at least two")
@@ -47,11 +48,11 @@ class Draft:
 
     def index(self) -> Index:
         """Make the rows ready for search, which refuses rows that are not finite."""
-        return Index(self._x, self._codes, backend=self._backend, threads=self._threads)
+        return Index(self._x, self._codes, backend=self._backend_name, threads=self._threads)
 
     def require_finite(self) -> None:
         """Refuse rows that are not finite, where no search does."""
-        found = get_backend(self._backend).scan(self._x, self._threads)
+        found = self._backend.scan(self._x, self._threads)
         arrays.require_finite(self._x, *found)
 
     def finish(self, find: Callable[[Any, NDArray[np.int64]], ClassPartners]) -> Contents:
@@ -60,9 +61,9 @@ class Draft:
         for label, rows in self._rows.items():  # no comprehension: warnings count stack frames
             tables.append(find(label, rows))
         joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
-        n_rows, n_features = self._x.data.shape
-        fingerprint = get_backend(self._backend).fingerprint(self._x, self._threads)
-        return Contents(joined, self._classes, (n_rows, n_features), self._x.dtype, fingerprint)
+        shape = self._x.shape
+        fingerprint = self._backend.fingerprint(self._x, self._threads)
+        return Contents(joined, self._classes, shape, self._x.dtype, fingerprint)
 
 
 def rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:

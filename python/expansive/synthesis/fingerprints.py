@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import weakref
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from expansive.arrays import Rows
+from expansive.arrays import Rows, is_torch
 from expansive.backends.registry import Backend
 
 _SAMPLED_ROWS = 64
@@ -18,7 +17,9 @@ class FingerprintCheck:
     """Refuses any matrix but the one with the given shape, dtype and fingerprint.
 
     The whole matrix is hashed the first time an array object is seen; after that, while the same
-    object is passed, only a sample of its rows is, so that streaming small slices stays cheap.
+    object is passed, only a sample of its rows is, so that streaming small slices stays cheap. For
+    a torch tensor on a device its count of writes in place is looked at instead, which does not
+    wait for the device.
     """
 
     def __init__(self, shape: tuple[int, int], dtype: str, fingerprint: int) -> None:
@@ -34,12 +35,12 @@ class FingerprintCheck:
 
     def __call__(self, x: Any, rows: Rows, backend: Backend, threads: int) -> None:
         """Raise ValueError unless `rows`, the view of the user's `x`, is the plan's data."""
-        if rows.data.shape != self.shape or rows.dtype != self.dtype:
+        if rows.shape != self.shape or rows.dtype != self.dtype:
             raise ValueError(
-                f"x is {rows.dtype} {rows.data.shape} but this plan was made from {self.dtype} "
+                f"x is {rows.dtype} {rows.shape} but this plan was made from {self.dtype} "
                 f"{self.shape}; pass the same rows, or make a new plan"
             )
-        sample = _hash_sample(rows, backend)
+        sample = _mark(x, rows, backend)
         if self._seen is not None and self._seen() is x and self._sample == sample:
             return
         if backend.fingerprint(rows, threads) != self.fingerprint:
@@ -54,7 +55,14 @@ class FingerprintCheck:
             self._seen = None
 
 
+def _mark(x: Any, rows: Rows, backend: Backend) -> int:
+    """Give a number that changes when the values do, as a rule."""
+    if rows.device != "cpu" and is_torch(x) and not x.is_inference():
+        return int(x._version)
+    return _hash_sample(rows, backend)
+
+
 def _hash_sample(rows: Rows, backend: Backend) -> int:
     n = len(rows.data)
     picked = np.linspace(0, n - 1, min(n, _SAMPLED_ROWS)).astype(np.int64)
-    return backend.fingerprint(replace(rows, data=rows.data[picked]), 1)
+    return backend.fingerprint(rows.take(picked), 1)

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arguments, arrays
-from expansive.backends.registry import Backend, get_backend
+from expansive.backends.registry import backend_for, get_backend
 from expansive.files import PathLike
 from expansive.neighbors import thread_count
 from expansive.synthesis import partners, plan_file
@@ -63,7 +63,7 @@ class SynthesisPlan:
         self.classes = contents.classes
         self._check = FingerprintCheck(contents.shape, contents.dtype, contents.fingerprint)
         get_backend(backend)
-        self._backend_name = backend
+        self._backend_name = backend  # looked up at each use: a plan stays picklable
         self._threads = thread_count(threads)
 
     # ---- making a plan ------------------------------------------------------------------------
@@ -230,7 +230,8 @@ class SynthesisPlan:
     def recipe(self, start: int = 0, stop: int | None = None) -> Recipe:
         """Give base, partner and weight of the synthetic rows [start, stop): their provenance."""
         weight_dtype = np.float64 if self._contents.dtype == "float64" else np.float32
-        return Recipe(*self._backend().draw(self._partners, self._slice(start, stop), weight_dtype))
+        backend = get_backend(self._backend_name)
+        return Recipe(*backend.draw(self._partners, self._slice(start, stop), weight_dtype))
 
     def generate(
         self, x: Any, start: int = 0, stop: int | None = None, out: Any = None, dtype: Any = None
@@ -244,7 +245,8 @@ class SynthesisPlan:
         start, stop : int
             Slice of the synthetic set; stop=None means its end.
         out : array, shape [stop - start, d], optional
-            NumPy array or torch tensor (on the CPU) to write to, contiguous.
+            Contiguous array to write to: NumPy's or torch's on the CPU; torch's or CuPy's on the
+            device of x where the rows are made there.
         dtype : optional
             Output dtype (NumPy's or torch's, or its name): "float16", "bfloat16", "float32" or
             "float64"; by default that of x.
@@ -269,16 +271,13 @@ class SynthesisPlan:
     def generate_rows(self, x: Any, rows: Any, out: Any = None, dtype: Any = None) -> Any:
         """Make synthetic rows of any numbers in any order; see `generate`."""
         rows = self._row_numbers(rows)
-        data = arrays.as_rows(x)
-        self._check(x, data, self._backend(), self._threads)
+        backend = backend_for(x, self._backend_name)
+        data = arrays.as_rows(x, device=backend.TAKES_DEVICE_ARRAYS)
+        self._check(x, data, backend, self._threads)
         target = arrays.as_output(out, (len(rows), self._contents.shape[1]), dtype, data)
         if len(rows):
-            self._backend().synthesize(data, self._partners, rows, target, self._threads)
+            backend.synthesize(data, self._partners, rows, target, self._threads)
         return data.wrap(target.data) if out is None else out
-
-    def _backend(self) -> Backend:
-        """Look the backend up by name: a plan stays picklable."""
-        return get_backend(self._backend_name)
 
     def _row_numbers(self, rows: Any) -> NDArray[np.int64]:
         fix = "give integers"

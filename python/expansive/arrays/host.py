@@ -1,0 +1,73 @@
+"""Anything array-like as NumPy on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive.arrays.device import DeviceArray, adopt, library_of, locate
+from expansive.arrays.libraries import Torch
+
+DTYPES = ("float16", "bfloat16", "float32", "float64")
+"""Element types the kernels read and write."""
+
+
+def to_host(x: NDArray[Any] | DeviceArray) -> NDArray[Any]:
+    """Copy down what lies on a device; bfloat16 becomes uint16 with its bits."""
+    return library_of(x.owner).to_host(x.owner) if isinstance(x, DeviceArray) else x
+
+
+def host_array(x: Any, name: str) -> NDArray[Any]:
+    """Give an array-like of any library and device as NumPy; torch's bfloat16 as uint16 bits."""
+    if Torch.owns(x):
+        return Torch.to_host(x)
+    if hasattr(x, "__array__") and locate(x) == "cpu":
+        return _as_array(x, name)
+    if locate(x) != "cpu":
+        owner = adopt(x, name)
+        return library_of(owner).to_host(owner)
+    return np.from_dlpack(x) if hasattr(x, "__dlpack__") else _as_array(x, name)
+
+
+def is_torch(x: object) -> bool:
+    """Whether `x` is a torch tensor, without importing torch."""
+    return Torch.owns(x)
+
+
+def real(array: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
+    """Give the array in a dtype the kernels read, and that dtype's name."""
+    if array.dtype.name == "bfloat16":
+        return array.view(np.uint16), "bfloat16"
+    if array.dtype.kind in "iub":
+        return array.astype(np.float64), "float64"
+    if array.dtype.kind == "f" and array.dtype.itemsize in (2, 4, 8):
+        native = array.astype(array.dtype.newbyteorder("="), copy=False)
+        return native, native.dtype.name
+    if array.dtype == object:
+        try:
+            return array.astype(np.float64), "float64"
+        except (TypeError, ValueError):
+            pass
+    raise not_real(array.dtype, name)
+
+
+def not_real(dtype: Any, name: str) -> TypeError:
+    """Make the error for elements that are no real numbers."""
+    return TypeError(
+        f"{name} must hold real numbers ({', '.join(DTYPES)} or integers); got dtype "
+        f"{dtype}; encode or drop the other columns"
+    )
+
+
+def _as_array(x: Any, name: str) -> NDArray[Any]:
+    if np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} has masked values, which would be taken for numbers; "
+            f"fill them ({name}.filled(...)) or drop their rows"
+        )
+    try:
+        return np.asarray(x)
+    except ValueError as error:
+        raise ValueError(f"{name} is no array: {error}; give rows of equal length") from error

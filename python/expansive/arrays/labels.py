@@ -1,0 +1,96 @@
+"""Labels and row numbers of any library, as NumPy arrays on the host."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive.arrays.host import host_array
+
+
+def as_labels(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Encode labels of any kind as class codes.
+
+    Parameters
+    ----------
+    y : array-like, shape [n]
+        Integers, strings, booleans, a pandas categorical, a torch tensor: anything sortable.
+    n : int
+        The number of rows the labels belong to.
+    name : str
+        The argument's name, for errors.
+
+    Returns
+    -------
+    classes : ndarray, shape [n_classes]
+        The distinct labels, sorted.
+    codes : ndarray of int64, shape [n]
+        For each row the position of its label in `classes`.
+    """
+    labels = label_array(y, name)
+    if len(labels) != n:
+        raise ValueError(
+            f"{name} has {len(labels)} labels for {n} rows; give exactly one label for each row"
+        )
+    if labels.dtype.kind in "iu" and n > 0:
+        low, high = int(labels.min()), int(labels.max())
+        if high - low < max(4 * n, 1 << 16):
+            return _encode_small_integers(labels, low)
+    classes, codes = np.unique(labels, return_inverse=True)
+    return classes, codes.astype(np.int64, copy=False)
+
+
+def _encode_small_integers(
+    labels: NDArray[Any], low: int
+) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    """Encode without sorting: a table over the labels' range."""
+    shifted = (labels.astype(np.int64) - low) if labels.dtype.kind == "i" else labels - labels.min()
+    present = np.flatnonzero(np.bincount(shifted.astype(np.int64)))
+    table = np.zeros(int(present[-1]) + 1, np.int64)
+    table[present] = np.arange(len(present))
+    classes = labels.min() + present.astype(labels.dtype)
+    return classes, table[shifted.astype(np.int64)]
+
+
+def label_array(y: Any, name: str) -> NDArray[Any]:
+    """Take labels as a one-dimensional NumPy array of sortable values."""
+    labels = host_array(y, name)
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
+    if labels.ndim != 1:
+        raise ValueError(f"{name} must be one-dimensional; got shape {labels.shape}")
+    if labels.dtype.kind in "OT":
+        labels = _sortable(labels, name)
+    if labels.dtype.kind == "f" and np.isnan(labels).any():
+        row = int(np.flatnonzero(np.isnan(labels))[0])
+        raise ValueError(f"{name}[{row}] is NaN; drop the row or give it a label")
+    return labels
+
+
+def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
+    kinds = sorted({type(label).__name__ for label in labels})
+    if len(kinds) > 1 or kinds == ["NoneType"]:
+        raise TypeError(
+            f"{name} mixes labels of types {', '.join(kinds)}; convert them to one type, "
+            f"for example [str(label) for label in {name}]"
+        )
+    return np.array(labels.tolist())
+
+
+def as_row_indices(values: Any, n: int, name: str, owner: str, fix: str) -> NDArray[np.int64]:
+    """Check a list of row numbers of `owner`, integers in [0, n); `fix` is for other dtypes."""
+    rows = host_array(values, name)
+    if rows.size == 0:
+        return np.zeros(0, np.int64)
+    if rows.ndim != 1 or rows.dtype.kind not in "iu":
+        raise TypeError(
+            f"{name} must be a one-dimensional array of row numbers; got dtype {rows.dtype}, "
+            f"shape {rows.shape}; {fix}"
+        )
+    outside = (rows < 0) | (rows >= n)
+    if outside.any():
+        value = int(rows[outside][0])
+        raise IndexError(f"{name} holds {value}, but {owner} has the rows 0 to {n - 1} only")
+    return rows.astype(np.int64)
