@@ -168,26 +168,21 @@ class ThreePhaseTrainer(Settings):
             When `checkpoint_dir` holds checkpoints and `resume` is False.
         """
         rows = self._split(train_set, val_set, embed_set)
-        saved = self._journal.newest(rows.counts.tolist()) if resume else None
-        if not resume:
-            self._journal.require_empty()
-        if saved is not None:
-            self.model.load_state_dict(saved.weights["model"])
-            self.seconds = dict(saved.progress.seconds)
-        if saved is None or saved.progress.phase == "backbone":
-            self._train_backbone(rows, saved)
-            saved = None
+        saved = self._backbone(rows, resume)
         self._expand(rows)
         self._train_head(saved)
         return self
 
     def fit_backbone(
-        self, train_set: Pairs, val_set: Pairs | None = None, *, embed_set: Pairs | None = None
+        self,
+        train_set: Pairs,
+        val_set: Pairs | None = None,
+        *,
+        embed_set: Pairs | None = None,
+        resume: bool = False,
     ) -> None:
         """Run phase 1; see `fit`."""
-        rows = self._split(train_set, val_set, embed_set)
-        self._journal.require_empty()
-        self._train_backbone(rows, None)
+        self._backbone(self._split(train_set, val_set, embed_set), resume)
 
     def expand(
         self, train_set: Pairs, val_set: Pairs | None = None, *, embed_set: Pairs | None = None
@@ -258,8 +253,18 @@ class ThreePhaseTrainer(Settings):
 
     # The phases ---------------------------------------------------------------------------------
 
-    def _train_backbone(self, rows: Split, saved: Checkpoint | None) -> None:
+    def _backbone(self, rows: Split, resume: bool) -> Checkpoint | None:
+        """Run what is left of phase 1; gives the checkpoint when it is one of phase 3."""
+        if not resume:
+            self._journal.require_empty()
+        saved = self._journal.newest(rows.counts.tolist()) if resume else None
+        if saved is not None:
+            self.model.load_state_dict(saved.weights["model"])
+            self.seconds = dict(saved.progress.seconds)
+        if saved is not None and saved.progress.phase == "head":
+            return saved
         self._train(backbone_phase(self.model, rows, self), rows, saved, {})
+        return None
 
     def _expand(self, rows: Split) -> Plan:
         started = time.perf_counter()
