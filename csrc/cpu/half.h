@@ -6,26 +6,29 @@
 #include <cstdint>
 #include <cstring>
 
+#include "expansive/host_device.h"
 #include "expansive/rows.h"
 
 namespace expansive {
 namespace {
 
-inline float float_of(uint32_t bits) {
+EXPANSIVE_HOST_DEVICE inline float float_of(uint32_t bits) {
   float value;
   std::memcpy(&value, &bits, sizeof value);
   return value;
 }
 
-inline uint32_t bits_of(float value) {
+EXPANSIVE_HOST_DEVICE inline uint32_t bits_of(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof bits);
   return bits;
 }
 
-inline float to_float(float value) { return value; }
-inline float to_float(BFloat16 value) { return float_of(uint32_t{value.bits} << 16); }
-inline float to_float(Half value) {
+EXPANSIVE_HOST_DEVICE inline float to_float(float value) { return value; }
+EXPANSIVE_HOST_DEVICE inline float to_float(BFloat16 value) {
+  return float_of(uint32_t{value.bits} << 16);
+}
+EXPANSIVE_HOST_DEVICE inline float to_float(Half value) {
   const uint32_t sign = uint32_t{value.bits & 0x8000u} << 16;
   const uint32_t magnitude = uint32_t{value.bits & 0x7FFFu} << 13;
   if (magnitude >= 0x0F800000u) return float_of(sign | 0x70000000u | magnitude);  // inf, NaN
@@ -33,13 +36,15 @@ inline float to_float(Half value) {
   return float_of(sign | bits_of(float_of(magnitude) * 0x1p112f));
 }
 
-inline void from_float(float value, float* out) { *out = value; }
-inline void from_float(float value, double* out) { *out = static_cast<double>(value); }
-inline void from_float(float value, BFloat16* out) {
+EXPANSIVE_HOST_DEVICE inline void from_float(float value, float* out) { *out = value; }
+EXPANSIVE_HOST_DEVICE inline void from_float(float value, double* out) {
+  *out = static_cast<double>(value);
+}
+EXPANSIVE_HOST_DEVICE inline void from_float(float value, BFloat16* out) {
   const uint32_t bits = bits_of(value);
   out->bits = static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
 }
-inline void from_float(float value, Half* out) {
+EXPANSIVE_HOST_DEVICE inline void from_float(float value, Half* out) {
   const uint32_t bits = bits_of(value);
   const uint32_t sign = (bits >> 16) & 0x8000u;
   const uint32_t magnitude = bits & 0x7FFFFFFFu;
@@ -55,7 +60,7 @@ inline void from_float(float value, Half* out) {
 }
 
 // float64 to float32, rounded to odd: a second rounding to 16 bits is then as good as one.
-inline float to_odd_float(double value) {
+EXPANSIVE_HOST_DEVICE inline float to_odd_float(double value) {
   const float nearest = static_cast<float>(value);
   const uint32_t bits = bits_of(nearest);
   const double error = value - static_cast<double>(nearest);
@@ -65,14 +70,20 @@ inline float to_odd_float(double value) {
   return float_of(away_from_zero ? bits + 1u : bits - 1u);
 }
 
-inline void from_double(double value, double* out) { *out = value; }
-inline void from_double(double value, float* out) { *out = static_cast<float>(value); }
-inline void from_double(double value, BFloat16* out) { from_float(to_odd_float(value), out); }
-inline void from_double(double value, Half* out) { from_float(to_odd_float(value), out); }
+EXPANSIVE_HOST_DEVICE inline void from_double(double value, double* out) { *out = value; }
+EXPANSIVE_HOST_DEVICE inline void from_double(double value, float* out) {
+  *out = static_cast<float>(value);
+}
+EXPANSIVE_HOST_DEVICE inline void from_double(double value, BFloat16* out) {
+  from_float(to_odd_float(value), out);
+}
+EXPANSIVE_HOST_DEVICE inline void from_double(double value, Half* out) {
+  from_float(to_odd_float(value), out);
+}
 
-inline double to_double(double value) { return value; }
+EXPANSIVE_HOST_DEVICE inline double to_double(double value) { return value; }
 template <typename T>
-inline double to_double(T value) {
+EXPANSIVE_HOST_DEVICE inline double to_double(T value) {
   return static_cast<double>(to_float(value));
 }
 

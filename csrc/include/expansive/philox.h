@@ -4,11 +4,7 @@
 
 #include <cstdint>
 
-#if defined(__CUDACC__)
-#define EXPANSIVE_HOST_DEVICE __host__ __device__
-#else
-#define EXPANSIVE_HOST_DEVICE
-#endif
+#include "expansive/host_device.h"
 
 namespace expansive {
 

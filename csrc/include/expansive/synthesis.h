@@ -8,9 +8,12 @@
 // in float32 (float64 for float64 rows), then rounded to the output type, to nearest even.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 
+#include "expansive/host_device.h"
 #include "expansive/interrupt.h"
+#include "expansive/philox.h"
 #include "expansive/rows.h"
 
 namespace expansive {
@@ -34,10 +37,43 @@ struct Draw {
   uint32_t u;  // 24 random bits
 };
 
+// The class that owns a synthetic row.
+EXPANSIVE_HOST_DEVICE inline int64_t class_of(const Partners& partners, int64_t row) {
+  int64_t low = 0, high = partners.n_classes;  // sample_start[low] <= row < sample_start[high]
+  while (high - low > 1) {
+    const int64_t middle = low + (high - low) / 2;
+    (partners.sample_start[middle] <= row ? low : high) = middle;
+  }
+  return low;
+}
+
+// A number below n from a random word.
+EXPANSIVE_HOST_DEVICE inline int64_t pick(uint32_t word, int64_t n) {
+  return static_cast<int64_t>((uint64_t{word} * static_cast<uint64_t>(n)) >> 32);
+}
+
+EXPANSIVE_HOST_DEVICE inline Draw draw(const Partners& partners, int64_t row) {
+  const Philox4 random = philox_of_row(static_cast<uint64_t>(row), partners.seed);
+  const int64_t group = class_of(partners, row);
+  const int64_t first_base = partners.base_start[group];
+  const int64_t base =
+      first_base + pick(random.word[0], partners.base_start[group + 1] - first_base);
+  const int64_t first_partner = partners.partner_start[base];
+  const int64_t partner =
+      first_partner + pick(random.word[1], partners.partner_start[base + 1] - first_partner);
+  return {partners.bases[base], partners.partners[partner], random.word[2] >> 8};
+}
+
+EXPANSIVE_HOST_DEVICE inline float weight_float32(const Partners& partners, uint32_t u) {
+  const float low = static_cast<float>(partners.low), high = static_cast<float>(partners.high);
+  return ::fmaf(static_cast<float>(u) * 0x1p-24f, high - low, low);
+}
+
+EXPANSIVE_HOST_DEVICE inline double weight_float64(const Partners& partners, uint32_t u) {
+  return ::fma(static_cast<double>(u) * 0x1p-24, partners.high - partners.low, partners.low);
+}
+
 // `n` synthetic rows: the numbers in `rows`.
-Draw draw(const Partners& partners, int64_t row);
-float weight_float32(const Partners& partners, uint32_t u);
-double weight_float64(const Partners& partners, uint32_t u);
 void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
                 Interrupt& interrupt, MutableRows out);
 
