@@ -16,6 +16,7 @@ from expansive.neighbors import Index, nearest_enemies, neighbors
 from expansive.synthesis import Recipe, SynthesisPlan
 
 if TYPE_CHECKING:
+    from expansive import torch_ops
     from expansive.exact_neighbors import ExactNeighbors
     from expansive.sampler import EOS
     from expansive.train import ThreePhaseTrainer, rebalance_head
@@ -33,6 +34,7 @@ __all__ = [
     "nearest_enemies",
     "neighbors",
     "rebalance_head",
+    "torch_ops",
 ]
 
 _LAZY = {
@@ -45,6 +47,8 @@ _LAZY = {
 
 def __getattr__(name: str) -> Any:
     """Import what needs scikit-learn or torch when it is first asked for."""
+    if name == "torch_ops":
+        return importlib.import_module("expansive.torch_ops")
     if name not in _LAZY:
         raise AttributeError(f"module 'expansive' has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)

@@ -49,6 +49,8 @@ class SynthesisPlan:
     ----------
     n_samples : int
         Number of synthetic rows.
+    shape : (int, int)
+        Shape of the data the plan was made from.
     classes : ndarray
         Classes that get synthetic rows, in the order of their row ranges.
     counts : dict
@@ -209,6 +211,11 @@ class SynthesisPlan:
     def n_samples(self) -> int:
         """Number of synthetic rows."""
         return int(self._partners.sample_start[-1])
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the data the plan was made from."""
+        return self._contents.shape
 
     @property
     def counts(self) -> dict[Any, int]:
