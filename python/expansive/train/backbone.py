@@ -17,6 +17,7 @@ def backbone_phase(model: nn.Module, rows: Split, settings: Settings) -> Phase:
         rows.train,
         rows.val,
         rows.counts,
+        settings.loss,
         settings.epochs,
         settings.num_workers,
     )

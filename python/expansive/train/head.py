@@ -50,7 +50,8 @@ def head_phase(
     """Describe phase 3: `head` on `real` and the rows of `plan`; `val` holds embeddings too."""
     rows = Expanded(real, plan)
     counts = np.bincount(rows.labels.numpy())
-    return Phase("head", head, rows, val, counts, settings.head_epochs, collate=_as_it_is)
+    loss = settings.loss if settings.head_loss is None else settings.head_loss
+    return Phase("head", head, rows, val, counts, loss, settings.head_epochs, collate=_as_it_is)
 
 
 def reinitialise(head: nn.Module) -> None:

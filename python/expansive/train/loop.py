@@ -21,7 +21,7 @@ from expansive.metrics import balanced_accuracy
 from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot
 from expansive.train.data import Pairs, Shuffle, loader
 from expansive.train.embedding import keeping_modes, logits_of, predict
-from expansive.train.losses import make_loss
+from expansive.train.losses import Loss, NeedsEpoch, make_loss
 from expansive.train.schedule import factor
 from expansive.train.settings import Settings
 
@@ -42,6 +42,8 @@ class Phase:
         (input, label) pairs to train on; the same to validate on, or None.
     counts : ndarray of int64, shape [n_classes]
         Rows per class in `rows`.
+    loss : str or callable
+        As `make_loss` takes it; made for `counts`.
     epochs, num_workers : int
         Passes over the rows; processes that load them.
     collate : callable or None
@@ -53,6 +55,7 @@ class Phase:
     rows: Pairs
     val: Pairs | None
     counts: NDArray[np.int64]
+    loss: str | Loss
     epochs: int
     num_workers: int = 0
     collate: Callable[[Any], Any] | None = None
@@ -91,7 +94,7 @@ def train(
         Its module holds the weights that belong to `state`; afterwards those of the best or of
         the last epoch, as the settings select. Its modes are restored, also after an error.
     settings : Settings
-        Device, optimizer, schedule, loss, selection and seed.
+        Device, optimizer, schedule, selection and seed.
     state : State
         Where to begin; brought up to date before each `finish_epoch`.
     finish_epoch : callable (record) -> None
@@ -150,7 +153,7 @@ class _Loop:
         optimizer = _optimizer(phase, settings)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         counts = torch.as_tensor(phase.counts, device=accelerator.device)
-        self.loss = make_loss(settings.loss, counts)
+        self.loss = make_loss(phase.loss, counts)
         self.module, self.optimizer, self.batches = accelerator.prepare(
             phase.module, optimizer, batches
         )
@@ -166,6 +169,8 @@ class _Loop:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * share
         self.order.epoch = epoch
+        if isinstance(self.loss, NeedsEpoch):
+            self.loss.begin_epoch(epoch, phase.epochs)
         self.module.train()
         with seeded((*self.order.seed, epoch), self.accelerator.device):
             total, rows = self._steps()

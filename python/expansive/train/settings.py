@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ _COUNTS = {
 }
 _CHOICES: dict[str, Collection[Any]] = {
     "loss": LOSSES,
+    "head_loss": (None, *LOSSES),
     "schedule": SCHEDULES,
     "method": METHODS,
     "enemies": ENEMIES,
@@ -41,6 +42,7 @@ class Settings:
     """Everything that decides how the phases run; see `ThreePhaseTrainer` for each setting."""
 
     loss: str | Loss = "ce"
+    head_loss: str | Loss | None = None
     epochs: int = 200
     head_epochs: int = 10
     batch_size: int = 128
@@ -79,6 +81,10 @@ class Settings:
                 raise ValueError(f"{name} must be at least 0, not {getattr(self, name)}")
         if not 0 <= self.val_fraction < 1:
             raise ValueError(f"val_fraction must be in [0, 1), not {self.val_fraction}")
+        for name in ("loss", "head_loss"):
+            if isinstance(getattr(self, name), type):
+                given = getattr(self, name).__name__
+                raise TypeError(f"{name} must be an instance, such as {given}(), not the class")
         for name, choices in _CHOICES.items():
             if not callable(getattr(self, name)):
                 as_choice(getattr(self, name), choices, name)
@@ -97,7 +103,10 @@ class Settings:
         return Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
 
     def record(self) -> dict[str, Any]:
-        """Give the settings that decide the result, ready for JSON; a callable by its name."""
+        """Give the settings that decide the result, ready for JSON; a callable by its name.
+
+        A dataclass, such as a configured loss, by its name and parameters.
+        """
         return {
             field.name: _plain(getattr(self, field.name))
             for field in fields(Settings)
@@ -109,6 +118,8 @@ _WITHOUT_INFLUENCE = {"checkpoint_dir", "log_path", "num_workers", "progress", "
 
 
 def _plain(value: Any) -> Any:
+    if is_dataclass(value):
+        return repr(value)
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)
     if isinstance(value, Mapping):

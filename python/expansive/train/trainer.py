@@ -42,8 +42,15 @@ class ThreePhaseTrainer(Settings):
         Dotted name of its last module, such as ``"fc"`` or ``"classifier.2"``; the module's input
         must be of shape [batch, d].
     loss : str or callable
-        ``"ce"`` (cross-entropy), or (logits [batch, n_classes], labels [batch]) -> scalar.
-        Both trained phases use it.
+        Of phase 1: ``"ce"`` (cross-entropy), ``"focal"``, ``"ldam"``, ``"ldam_drw"``, ``"asl"``,
+        ``"cb"``, ``"cb_focal"``, ``"logit_adjustment"`` or ``"balanced_softmax"``; one with
+        parameters of your own, such as `losses.Focal` (gamma=1); or any
+        (logits [batch, n_classes], labels [batch]) -> scalar. See `expansive.train.losses`, also
+        for losses that need the class sizes or the epoch.
+    head_loss : str, callable or None
+        Of phase 3. None: the loss of phase 1, so that the head goes on from logits of the size
+        that it has; made from the class sizes of phase 3, it corrects nothing twice. The paper's
+        code leaves it open too, with cross-entropy and a new head (`reinit_head`) as its default.
     epochs, head_epochs : int
         Passes of phase 1 over the training rows; of phase 3 over real and synthetic rows.
     batch_size : int
