@@ -5,26 +5,28 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+import data
 import numpy as np
 import peers
 import pytest
 from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
 
+from conftest import Measure
 from expansive import EOS, ExactNeighbors, SynthesisPlan
 
 SIZES = {"smoke": (2000, 8), "small": (20_000, 64), "full": (100_000, 64)}
 """For each size: rows and features."""
 
-Result = tuple[peers.Float32, NDArray[np.int64]]
+Result = tuple[data.Float32, NDArray[np.int64]]
 
 
-def eos(x: peers.Float32, y: NDArray[np.int64], threads: int) -> Result:
+def eos(x: data.Float32, y: NDArray[np.int64], threads: int) -> Result:
     result: Result = EOS(random_state=0, n_jobs=threads).fit_resample(x, y)
     return result
 
 
-def eos_with(peer: str, x: peers.Float32, y: NDArray[np.int64], threads: int) -> Result:
+def eos_with(peer: str, x: data.Float32, y: NDArray[np.int64], threads: int) -> Result:
     """EOS as one writes it from a search library and NumPy, class after class."""
     rng = np.random.default_rng(0)
     sizes = np.bincount(y)
@@ -42,12 +44,12 @@ def eos_with(peer: str, x: peers.Float32, y: NDArray[np.int64], threads: int) ->
     return np.concatenate(new_x), np.concatenate(new_y)
 
 
-def smote_plan(x: peers.Float32, y: NDArray[np.int64], threads: int) -> Result:
+def smote_plan(x: data.Float32, y: NDArray[np.int64], threads: int) -> Result:
     plan = SynthesisPlan.smote(x, y, threads=threads)
     return np.concatenate([x, plan.generate(x)]), np.concatenate([y, plan.labels()])
 
 
-def smote(neighbors: Any, x: peers.Float32, y: NDArray[np.int64], threads: int) -> Result:
+def smote(neighbors: Any, x: data.Float32, y: NDArray[np.int64], threads: int) -> Result:
     result: Result = SMOTE(random_state=0, k_neighbors=neighbors).fit_resample(x, y)
     return result
 
@@ -70,10 +72,10 @@ CONTESTANTS = {
     ("method", "name"), [(method, name) for method in CONTESTANTS for name in CONTESTANTS[method]]
 )
 def test_sampler(
-    method: str, name: str, threads: int, measure: Any, request: pytest.FixtureRequest
+    method: str, name: str, threads: int, measure: Measure, request: pytest.FixtureRequest
 ) -> None:
     n, d = SIZES[request.config.getoption("size")]
-    x, y = peers.long_tail(n, d)
+    x, y = data.long_tail(n, d)
     measure(
         f"{method}, {n} x {d} float32, 10 classes 100:1",
         name,
@@ -85,7 +87,7 @@ def test_sampler(
     )
 
 
-def balance(y: NDArray[np.int64], x_res: peers.Float32, y_res: NDArray[np.int64]) -> str:
+def balance(y: NDArray[np.int64], x_res: data.Float32, y_res: NDArray[np.int64]) -> str:
     """Every class must have grown to the size of the largest."""
     assert set(np.bincount(y_res)) == {np.bincount(y).max()}
     return f"{len(y_res)} rows, {x_res.dtype}"

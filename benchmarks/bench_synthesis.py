@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import data
 import numpy as np
 import peers
 import pytest
@@ -14,6 +15,7 @@ import torch
 from imblearn.over_sampling import SMOTE
 from numpy.typing import NDArray
 
+from conftest import Measure
 from expansive import Recipe, SynthesisPlan, neighbors
 
 SIZES = {
@@ -35,19 +37,19 @@ class Task(NamedTuple):
     is the partner's place in it.
     """
 
-    x: peers.Float32
+    x: data.Float32
     plan: SynthesisPlan
     recipe: Recipe
     enemies: NDArray[np.int64]
     column: NDArray[np.int64]
-    out: peers.Float32
+    out: data.Float32
     threads: int
 
 
 @lru_cache(maxsize=1)
 def task(size: str, threads: int) -> Task:
     n, minority, d, n_new = SIZES[size]
-    x, _ = peers.gaussian(n, d, 1)
+    x, _ = data.gaussian(n, d, 1)
     y = (np.arange(n) < minority).astype(np.int64)
     enemies = neighbors(x, y, K, "enemy", queries=np.arange(minority), threads=threads)[1]
     plan = SynthesisPlan.eos(x, y, {1: minority + n_new}, K, threads=threads)
@@ -111,7 +113,9 @@ CONTESTANTS = {
 
 @pytest.mark.filterwarnings("ignore:After over-sampling:UserWarning")
 @pytest.mark.parametrize("name", CONTESTANTS)
-def test_synthesis(name: str, threads: int, measure: Any, request: pytest.FixtureRequest) -> None:
+def test_synthesis(
+    name: str, threads: int, measure: Measure, request: pytest.FixtureRequest
+) -> None:
     job = task(request.config.getoption("size"), threads)
     n_new, d = job.out.shape
     measure(

@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import data
 import peers
 import pytest
 from threadpoolctl import threadpool_limits
 
 from expansive.backends.registry import default_backend_name
 from expansive.neighbors import default_threads
-
-Measure = Callable[..., Any]
 
 
 @dataclass(frozen=True)
@@ -27,6 +26,8 @@ class Result:
 
 
 RESULTS = pytest.StashKey[list[Result]]()
+REAL = pytest.StashKey[list[data.RealData]]()
+MISSING = pytest.StashKey[list[str]]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -42,10 +43,19 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         )
     group.addoption("--threads", type=int, default=default_threads(), help="threads for everyone")
     group.addoption("--rounds", type=int, default=5, help="timed runs of each contestant")
+    group.addoption(
+        "--patience",
+        type=float,
+        default=10.0,
+        help=f"seconds: {' and '.join(peers.SLOW)} are only estimated where they take longer",
+    )
+    data.add_file_options(group.addoption)
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.stash[RESULTS] = []
+    files = config.getoption("cifar"), config.getoption("embeddings")
+    config.stash[REAL], config.stash[MISSING] = data.real_data(*files)
 
 
 @pytest.fixture(scope="session")
@@ -56,24 +66,35 @@ def threads(request: pytest.FixtureRequest) -> Iterator[int]:
         yield n
 
 
-@pytest.fixture
-def measure(benchmark: Any, request: pytest.FixtureRequest) -> Measure:
-    """Give ``measure(case, name, run, *args, score=None)``.
+class Measure:
+    """Times contestants, and keeps the results for the table."""
 
-    It times ``run(*args)`` after one warm-up. `score` turns the result into a text: how far it
-    agrees with ours.
-    """
+    def __init__(self, request: pytest.FixtureRequest) -> None:
+        self._request = request
 
-    def timed(case: str, name: str, run: Callable[..., Any], *args: Any, score: Any = None) -> None:
+    def __call__(
+        self, case: str, name: str, run: Callable[..., Any], *args: Any, score: Any = None
+    ) -> None:
+        """Time ``run(*args)`` after one warm-up.
+
+        `score` turns the result into a text: how far it agrees with ours.
+        """
+        benchmark = self._request.getfixturevalue("benchmark")
         benchmark.group = case
-        rounds = request.config.getoption("--rounds")
+        rounds = self._request.config.getoption("--rounds")
         result = benchmark.pedantic(run, args, rounds=rounds, warmup_rounds=1)
         agreement = score(result) if score else ""
         benchmark.extra_info["agreement"] = agreement
-        seconds = benchmark.stats.stats.median
-        request.config.stash[RESULTS].append(Result(case, name, seconds, agreement))
+        self.record(case, name, benchmark.stats.stats.median, agreement)
 
-    return timed
+    def record(self, case: str, name: str, seconds: float, agreement: str) -> None:
+        """Keep a result for the table."""
+        self._request.config.stash[RESULTS].append(Result(case, name, seconds, agreement))
+
+
+@pytest.fixture
+def measure(request: pytest.FixtureRequest) -> Measure:
+    return Measure(request)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -87,6 +108,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         "above 1 expansive is faster; in brackets: agreement with expansive; "
         f"{', '.join(peers.LIMITS)} are limits, not peers"
     )
+    for line in config.stash[MISSING]:
+        terminalreporter.line(line)
     for case in dict.fromkeys(result.case for result in results):
         for line in table([result for result in results if result.case == case]):
             terminalreporter.line(line)

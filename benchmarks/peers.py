@@ -1,84 +1,47 @@
-"""What the benchmarks run on and against: data makers, and one small function for each peer.
+"""What the benchmarks run against: one small function for each peer.
 
 A search peer is called ``peer(x, q, k, threads)`` and returns (dist, idx) of the k rows of x
 nearest to each row of q, or None where it finds no neighbours. It starts from the bare arrays, so
-whatever index it builds is in its time. The data are float32 for all.
+whatever index it builds is in its time. The data are float32 for all. KeOps and usearch are
+contestants where they are installed.
 """
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from functools import lru_cache
+from importlib.util import find_spec
 from typing import Any
 
 import numpy as np
 import torch
+from data import Float32
 from numpy.typing import NDArray
 from sklearn.neighbors import NearestNeighbors
+from threadpoolctl import threadpool_limits
 
-from expansive import Index, datasets, neighbors
+from expansive import Index, neighbors
 
 with warnings.catch_warnings():
     # SWIG's wrapper types lack __module__; Python 3.12 and later warn about it.
     warnings.filterwarnings("ignore", "builtin type", DeprecationWarning)
     import faiss
 
-Float32 = NDArray[np.float32]
 Search = Callable[[Float32, Float32, int, int], "tuple[Any, Any] | None"]
 
 OURS = "expansive"
 
-_TILE = 1024  # queries whose distances to all of x are formed at once by the torch peers
-
-
-# ---- data -------------------------------------------------------------------------------------
-
-
-@lru_cache(maxsize=1)
-def gaussian(n: int, d: int, n_queries: int) -> tuple[Float32, Float32]:
-    """Independent normal rows and queries: no structure a search could use."""
-    rng = np.random.default_rng(0)
-    x = rng.standard_normal((n, d), np.float32)
-    return x, rng.standard_normal((n_queries, d), np.float32)
-
-
-@lru_cache(maxsize=1)
-def fashion_mnist(n_queries: int) -> tuple[Float32, Float32]:
-    """Pixels of the training images, and of the first test images as queries."""
-    images = [datasets.load("fashion-mnist", split).x for split in ("train", "test")]
-    x, q = (image.reshape(len(image), -1).astype(np.float32) for image in images)
-    return x, q[:n_queries]
-
-
-def has_fashion_mnist() -> bool:
-    """Whether the files of Fashion-MNIST are on this machine."""
-    try:
-        datasets.load("fashion-mnist", "test")
-    except FileNotFoundError:
-        return False
-    return True
-
-
-@lru_cache(maxsize=1)
-def long_tail(
-    n: int, d: int, n_classes: int = 10, ratio: float = 100.0
-) -> tuple[Float32, NDArray[np.int64]]:
-    """Overlapping normal classes; the largest is `ratio` times the smallest."""
-    rng = np.random.default_rng(0)
-    share = ratio ** (-np.arange(n_classes) / (n_classes - 1))
-    sizes = (n * share / share.sum()).astype(np.int64)
-    sizes[0] += n - sizes.sum()
-    y = rng.permutation(np.repeat(np.arange(n_classes), sizes))
-    centers = rng.standard_normal((n_classes, d), np.float32)
-    return centers[y] + rng.standard_normal((n, d), np.float32), y
+_TILE = 1024  # queries whose distances to all of x are formed at once by the torch peers,
+_SCORES = 1 << 27  # or fewer, so that no more than this many are kept
+_BLOCK = 4096  # rows of the bare product's blocks: a tile by a block stays in the cache
 
 
 # ---- search -----------------------------------------------------------------------------------
 
 
 def expansive(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
-    return Index(x, threads=threads).search(q, k=k, relation="any")
+    index = Index(x, threads=threads, expected_queries=len(q))
+    return index.search(q, k=k, relation="any")
 
 
 def faiss_knn(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
@@ -103,7 +66,7 @@ def torch_topk(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
     rows = torch.from_numpy(x)
     norms = rows.square().sum(1)
     parts = []
-    for tile in torch.from_numpy(q).split(_TILE):
+    for tile in torch.from_numpy(q).split(min(_TILE, max(1, _SCORES // len(x)))):
         scores = torch.addmm(norms, tile, rows.T, alpha=-2)
         parts.append(scores.topk(k, largest=False))
     return (
@@ -112,12 +75,29 @@ def torch_topk(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
     )
 
 
+def usearch(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
+    from usearch.index import MetricKind, search
+
+    found = search(x, q, k, MetricKind.L2sq, exact=True, threads=threads)
+    return found.distances, found.keys.astype(np.int64)
+
+
+def keops(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
+    from pykeops.torch import LazyTensor
+
+    queries, rows = LazyTensor(torch.from_numpy(q)[:, None]), LazyTensor(torch.from_numpy(x)[None])
+    with threadpool_limits(threads, "openmp"):
+        dist, idx = ((queries - rows) ** 2).sum(-1).Kmin_argKmin(k, dim=1)
+    return dist.numpy(), idx.numpy()
+
+
 def torch_mm(x: Float32, q: Float32, k: int, threads: int) -> None:
     """Form the products alone, and forget them: the limit of a search by float32 products."""
-    rows = torch.from_numpy(x)
-    out = torch.empty(_TILE, len(x))
+    rows, out = torch.from_numpy(x), torch.empty(_TILE * _BLOCK)
     for tile in torch.from_numpy(q).split(_TILE):
-        torch.mm(tile, rows.T, out=out[: len(tile)])
+        for block in rows.split(_BLOCK):
+            product = out[: len(tile) * len(block)].view(len(tile), len(block))
+            torch.mm(tile, block.T, out=product)
 
 
 SEARCHES: dict[str, Search] = {
@@ -126,10 +106,15 @@ SEARCHES: dict[str, Search] = {
     "IndexFlatL2": faiss_flat,
     "scikit-learn": scikit_learn,
     "torch topk": torch_topk,
+    **({"usearch exact": usearch} if find_spec("usearch") else {}),
     "torch.mm": torch_mm,
+    **({"KeOps": keops} if find_spec("pykeops") else {}),
 }
+"""KeOps comes last: its OpenMP threads stay awake for a while, in the way of whoever follows."""
 LIMITS = ("torch.mm", "write")
 """Contestants that do less than the work: shown as a limit, never as the best peer."""
+SLOW = ("usearch exact", "KeOps")
+"""Searches that may take minutes: they are tried on few queries first."""
 
 
 # ---- enemies ----------------------------------------------------------------------------------

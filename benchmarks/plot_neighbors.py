@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any
 
+import data
 import numpy as np
 import peers
 from matplotlib.figure import Figure
@@ -44,7 +45,7 @@ def median_seconds(work: Callable[[], Any]) -> float:
 
 def search_seconds(search: peers.Search, size: dict[str, int], threads: int) -> float:
     """Time one search of independent normal rows, from the bare arrays."""
-    x, q = peers.gaussian(size["n"], size["d"], size["q"])
+    x, q = data.gaussian(size["n"], size["d"], size["q"])
     return median_seconds(lambda: search(x, q, size["k"], threads))
 
 
@@ -80,7 +81,7 @@ def draw(threads: int) -> Figure:
 
 def report_threads(threads: int) -> None:
     """Print how much faster all threads are than one."""
-    x, q = peers.gaussian(100_000, 128, 5000)
+    x, q = data.gaussian(100_000, 128, 5000)
     index = ex.Index(x, threads=1), ex.Index(x, threads=threads)
     one, many = (median_seconds(lambda i=i: i.search(q, None, 10, "any")) for i in index)
     print(f"1 to {threads} threads, 100000 x 128, q=5000: {one / many:.2f} times faster")
@@ -88,7 +89,7 @@ def report_threads(threads: int) -> None:
 
 def report_relations(threads: int) -> None:
     """Print what a label relation costs beside the plain search over the same rows."""
-    x, _ = peers.gaussian(100_000, 64, 5000)
+    x, _ = data.gaussian(100_000, 64, 5000)
     y, rows = np.arange(len(x)) % 10, np.arange(0, len(x), 20)
     seconds = {
         relation: median_seconds(
