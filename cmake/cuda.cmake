@@ -1,0 +1,65 @@
+# The CUDA module, built where a CUDA compiler is found. It needs no driver to build or to load.
+set(EXPANSIVE_CUDA AUTO CACHE STRING
+  "Build the CUDA module: AUTO (where a CUDA compiler is found), ON (fail without one) or OFF")
+set_property(CACHE EXPANSIVE_CUDA PROPERTY STRINGS AUTO ON OFF)
+set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90a 100 120 CACHE STRING
+  "Compute capabilities to compile for; those the toolkit does not know are left out")
+
+string(TOUPPER "${EXPANSIVE_CUDA}" cuda_wanted)
+if(NOT cuda_wanted MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|0|1)$")
+  message(FATAL_ERROR "EXPANSIVE_CUDA is '${EXPANSIVE_CUDA}'; choose AUTO, ON or OFF")
+endif()
+if(cuda_wanted MATCHES "^(OFF|FALSE|NO|0)$")
+  message(STATUS "CUDA module: not wanted (EXPANSIVE_CUDA=${EXPANSIVE_CUDA})")
+  return()
+endif()
+
+include(CheckLanguage)
+set(CMAKE_CUDA_ARCHITECTURES OFF)  # given below, as far as the toolkit knows them
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  set(reason "no working CUDA compiler was found; put nvcc on PATH or set CUDACXX to it")
+  if(NOT cuda_wanted STREQUAL "AUTO")
+    message(FATAL_ERROR "EXPANSIVE_CUDA=${EXPANSIVE_CUDA}, but ${reason}")
+  endif()
+  message(STATUS "CUDA module: left out, ${reason}")
+  return()
+endif()
+set(CMAKE_CUDA_STANDARD 17)
+set(CMAKE_CUDA_STANDARD_REQUIRED ON)
+set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
+enable_language(CUDA)
+find_package(CUDAToolkit REQUIRED)
+
+execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
+set(cuda_codes "")
+set(cuda_names "")
+foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
+  string(REGEX REPLACE "[af]$" "" number "${arch}")
+  if(known MATCHES "sm_${number}[\r\n]")
+    list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
+    list(APPEND cuda_names ${arch})
+    set(newest ${number})
+  endif()
+endforeach()
+if(NOT cuda_names)
+  message(FATAL_ERROR "This CUDA toolkit (${CMAKE_CUDA_COMPILER_VERSION}) knows none of the "
+    "compute capabilities ${EXPANSIVE_CUDA_ARCHITECTURES}; update it, or set EXPANSIVE_CUDA=OFF")
+endif()
+# PTX of the newest lets later GPUs compile the kernels for themselves.
+list(APPEND cuda_codes "--generate-code=arch=compute_${newest},code=compute_${newest}")
+message(STATUS "CUDA module: ${CMAKE_CUDA_COMPILER_VERSION}, compute capabilities ${cuda_names}")
+
+add_library(expansive_cuda STATIC
+  csrc/cuda/device.cu)
+target_include_directories(expansive_cuda PUBLIC csrc csrc/include)
+target_link_libraries(expansive_cuda PUBLIC CUDA::cudart_static)
+# Contraction would change the contract's bits, as on the CPU.
+target_compile_options(expansive_cuda PRIVATE ${cuda_codes} --threads=2 -O3 -fmad=false
+  --expt-relaxed-constexpr -Werror=cross-execution-space-call
+  "-Xcompiler=-Wall,-Wextra,-ffp-contract=off")
+
+pybind11_add_module(_cuda NO_EXTRAS csrc/bindings/cuda.cpp)
+target_link_libraries(_cuda PRIVATE expansive_cuda)
+target_compile_options(_cuda PRIVATE -Wall -Wextra)
+install(TARGETS _cuda LIBRARY DESTINATION expansive)

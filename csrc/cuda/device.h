@@ -1,0 +1,32 @@
+// Which CUDA devices there are, and memory on them for data that comes from the host.
+#pragma once
+
+#include <cuda_runtime_api.h>
+
+#include <cstdint>
+#include <string>
+
+namespace expansive::cuda {
+
+// What keeps the kernels from running here; empty when nothing does.
+std::string find_problem();
+
+// Name, compute capability and memory of a device, in a line.
+std::string describe_device(int device);
+
+// Multiprocessors of a device, and its memory in bytes.
+int count_multiprocessors(int device);
+int64_t total_memory(int device);
+
+// Memory in the order of a stream.
+void* allocate(int64_t bytes, cudaStream_t stream);
+void release(void* memory, cudaStream_t stream) noexcept;
+
+// Copies through two pinned buffers in turn, so that one is filled while the other travels. Returns
+// when `from` may change, but perhaps before the last part has arrived.
+void upload(void* to, const void* from, int64_t bytes, cudaStream_t stream);
+
+// Returns when all of it has arrived.
+void download(void* to, const void* from, int64_t bytes, cudaStream_t stream);
+
+}  // namespace expansive::cuda
