@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sized
+from collections.abc import Iterator, Sized
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -12,6 +12,12 @@ from torch.utils.data import DataLoader, Dataset, Sampler, Subset
 
 Pairs = Dataset[Any]
 """(input tensor, int label) pairs."""
+
+
+class Batches(Dataset[Any]):
+    """Rows that come as whole batches, by `__getitems__`, on a device of their own."""
+
+    device: torch.device
 
 
 class Split(NamedTuple):
@@ -141,7 +147,6 @@ def loader(
     batch_size: int,
     num_workers: int = 0,
     shuffle: Shuffle | None = None,
-    collate: Callable[[Any], Any] | None = None,
 ) -> DataLoader[Any]:
     """Give batches of `rows`: in order, or shuffled without a last batch of a single row.
 
@@ -149,6 +154,8 @@ def loader(
     has another order, no row is left out for good.
     """
     n_rows = len(cast(Sized, rows))
+    whole = isinstance(rows, Batches)
+    on_host = not whole or cast(Batches, rows).device.type == "cpu"
     lonely = shuffle is not None and n_rows > batch_size > 1 and n_rows % batch_size == 1
     return DataLoader(
         rows,
@@ -156,11 +163,15 @@ def loader(
         sampler=shuffle,
         drop_last=lonely,
         num_workers=num_workers,
-        collate_fn=collate,
+        collate_fn=_as_it_is if whole else None,
         # In order, nothing is random: the global generator is left alone.
         generator=torch.Generator() if shuffle is None else None,
-        pin_memory=torch.cuda.is_available(),
+        pin_memory=on_host and torch.cuda.is_available(),
     )
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
 
 
 def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:

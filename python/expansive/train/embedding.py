@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
@@ -11,19 +11,19 @@ import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
 
-from expansive.train.data import Pairs, loader
+from expansive.backends.registry import get_backend
+from expansive.train.data import Batches, Pairs, loader
 
 
 class Embeddings(NamedTuple):
-    """What the backbone makes of a data set.
+    """What the backbone makes of a data set; both tensors on the device `home` gives.
 
     Attributes
     ----------
-    x : Tensor of float32, shape [n, d], on the CPU
-        Embeddings, in the order of the data set.
-    y : Tensor of int64, shape [n], on the CPU
+    x : Tensor, shape [n, d]
+        Embeddings, in the order of the data set and of the dtype in which they enter the head.
+    y : Tensor of int64, shape [n]
         Labels.
     """
 
@@ -32,7 +32,31 @@ class Embeddings(NamedTuple):
 
     def rows(self) -> Pairs:
         """Give them as a data set of (embedding, label) pairs."""
-        return TensorDataset(self.x, self.y)
+        return EmbeddedRows(self.x, self.y)
+
+
+class EmbeddedRows(Batches):
+    """Embeddings and labels, given as batches on their device."""
+
+    def __init__(self, x: Tensor, y: Tensor) -> None:
+        self.x, self.y, self.device = x, y, x.device
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    def __getitems__(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
+        rows = torch.as_tensor(numbers, device=self.device)
+        return self.x[rows], self.y[rows]
+
+
+def home(device: torch.device) -> torch.device:
+    """Say where embeddings made on `device` stay: there, if a backend takes them there.
+
+    Else in host memory, where the plan's backend reads them without a copy for each batch.
+    """
+    if device.type == "cuda" and get_backend(on_device=True).TAKES_DEVICE_ARRAYS:
+        return device
+    return torch.device("cpu")
 
 
 def find_head(model: nn.Module, head: str) -> nn.Module:
@@ -106,7 +130,7 @@ def embed(
     def take(output: Any) -> Tensor:
         if not caught:
             raise ValueError(f"the model did not call its module {head!r}: name its last layer")
-        embedding = caught[-1].float()
+        embedding = caught[-1]
         caught.clear()
         return embedding
 
@@ -132,7 +156,7 @@ def predict(
         return logits_of(output, n_classes).argmax(dim=1)
 
     predicted, truth = _forward(module, rows, accelerator, batch_size, num_workers, take)
-    return truth.numpy(), predicted.numpy()
+    return truth.cpu().numpy(), predicted.cpu().numpy()
 
 
 @contextmanager
@@ -156,14 +180,15 @@ def _forward(
 ) -> tuple[Tensor, Tensor]:
     batches = accelerator.prepare_data_loader(loader(rows, batch_size, num_workers))
     module.to(accelerator.device)
+    where = home(accelerator.device)
     taken: list[Tensor] = []
     labels: list[Tensor] = []
     with keeping_modes(module), torch.inference_mode(), accelerator.autocast():
         module.eval()
         for inputs, truth in batches:
             result, truth = accelerator.gather_for_metrics((take(module(inputs)), truth))
-            taken.append(result.cpu())
-            labels.append(truth.cpu())
+            taken.append(result.to(where))
+            labels.append(truth.to(where))
     return torch.cat(taken), torch.cat(labels)
 
 

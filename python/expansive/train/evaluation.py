@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from accelerate import Accelerator
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from expansive.metrics import (
     ClassRanges,
@@ -88,9 +88,16 @@ def _sample(
         return np.sort(order[rank < share])
 
     def taken(embeddings: Embeddings) -> tuple[Any, Any]:
-        rows = some(embeddings.y.numpy())
-        return embeddings.x[torch.as_tensor(rows)].numpy(), embeddings.y.numpy()[rows]
+        labels = embeddings.y.cpu().numpy()
+        rows = some(labels)
+        return _drawn(embeddings.x[torch.as_tensor(rows, device=embeddings.x.device)]), labels[rows]
 
     rows = some(synthetic_y)
-    synthetic_x = plan.generate_rows(real.x, rows).numpy()
+    synthetic_x = _drawn(plan.generate_rows(real.x, rows))
     return EmbeddingSample(*taken(real), synthetic_x, synthetic_y[rows], *taken(test))
+
+
+def _drawn(x: Tensor) -> NDArray[Any]:
+    """Bring a sample to NumPy, which has no bfloat16."""
+    values: NDArray[Any] = (x.float() if x.dtype == torch.bfloat16 else x).cpu().numpy()
+    return values

@@ -37,10 +37,10 @@ def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
 
     Parameters
     ----------
-    x : Tensor of float32, shape [n, d]
-        Embeddings of the training rows.
+    x : Tensor, shape [n, d]
+        Embeddings of the training rows; the plan is made on their device, in their dtype.
     y : Tensor of int64, shape [n]
-        Their labels.
+        Their labels, copied to the host once.
     settings : Settings
         Its `method` is a name in `synthesis.METHODS`, or a callable (x, y) -> plan.
 

@@ -3,45 +3,48 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
-from expansive.train.data import Pairs
+from expansive.train.data import Batches, Pairs
 from expansive.train.embedding import Embeddings
 from expansive.train.expand import Plan
 from expansive.train.loop import Phase
 from expansive.train.settings import Settings
 
 
-class Expanded(Dataset[Any]):
+class Expanded(Batches):
     """Real embeddings, then the synthetic ones of a plan, which are made when asked for.
 
     Row i < n is real row i; row n + j is synthetic row j. A DataLoader takes a whole batch at
-    once, so memory holds the real rows and one batch.
+    once, so memory holds the real rows and one batch. Where the embeddings lie on a device, so do
+    labels and batches: only row numbers travel.
     """
 
     def __init__(self, real: Embeddings, plan: Plan) -> None:
-        self.real, self.plan = real, plan
+        self.real, self.plan, self.device = real, plan, real.x.device
         synthetic = torch.as_tensor(plan.labels(0, plan.n_samples), dtype=torch.int64)
-        self.labels = torch.cat([real.y, synthetic])
+        self.labels = torch.cat([real.y, synthetic.to(self.device)])
 
     def __len__(self) -> int:
         return len(self.labels)
 
     def __getitems__(self, numbers: Sequence[int]) -> tuple[Tensor, Tensor]:
-        rows = torch.as_tensor(numbers)
-        n_real = len(self.real.x)
-        synthetic = rows >= n_real
-        x = self.real.x.new_empty(len(rows), self.real.x.shape[1])
-        x[~synthetic] = self.real.x[rows[~synthetic]]
-        if synthetic.any():
-            x[synthetic] = self.plan.generate_rows(self.real.x, (rows[synthetic] - n_real).numpy())
-        return x, self.labels[rows]
+        rows = np.asarray(numbers)
+        real, n_real = self.real.x, len(self.real.x)
+        is_synthetic = rows >= n_real
+        x = real.new_empty(len(rows), real.shape[1])
+        x[self._there(np.flatnonzero(~is_synthetic))] = real[self._there(rows[~is_synthetic])]
+        if is_synthetic.any():
+            made = self.plan.generate_rows(real, rows[is_synthetic] - n_real)
+            x[self._there(np.flatnonzero(is_synthetic))] = made
+        return x, self.labels[self._there(rows)]
+
+    def _there(self, rows: NDArray[np.int64]) -> Tensor:
+        return torch.from_numpy(rows).to(self.device)
 
 
 def head_phase(
@@ -49,9 +52,9 @@ def head_phase(
 ) -> Phase:
     """Describe phase 3: `head` on `real` and the rows of `plan`; `val` holds embeddings too."""
     rows = Expanded(real, plan)
-    counts = np.bincount(rows.labels.numpy())
+    counts = torch.bincount(rows.labels).cpu().numpy()
     loss = settings.loss if settings.head_loss is None else settings.head_loss
-    return Phase("head", head, rows, val, counts, loss, settings.head_epochs, collate=_as_it_is)
+    return Phase("head", head, rows, val, counts, loss, settings.head_epochs)
 
 
 def reinitialise(head: nn.Module) -> None:
@@ -69,7 +72,3 @@ def weight_norms(head: nn.Module, n_classes: int) -> NDArray[np.float64] | None:
         return None
     norms: NDArray[np.float64] = weight.detach().double().norm(dim=1).cpu().numpy()
     return norms
-
-
-def _as_it_is(batch: Any) -> Any:
-    return batch

@@ -46,8 +46,6 @@ class Phase:
         As `make_loss` takes it; made for `counts`.
     epochs, num_workers : int
         Passes over the rows; processes that load them.
-    collate : callable or None
-        Makes a batch of rows, if not the DataLoader's default.
     """
 
     name: str
@@ -58,7 +56,6 @@ class Phase:
     loss: str | Loss
     epochs: int
     num_workers: int = 0
-    collate: Callable[[Any], Any] | None = None
 
 
 @dataclass
@@ -147,9 +144,7 @@ class _Loop:
         self.shown = settings.progress and accelerator.is_main_process
         number = PHASES.index(phase.name)
         self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
-        batches = loader(
-            phase.rows, settings.batch_size, phase.num_workers, self.order, phase.collate
-        )
+        batches = loader(phase.rows, settings.batch_size, phase.num_workers, self.order)
         optimizer = _optimizer(phase, settings)
         self.rates = [group["lr"] for group in optimizer.param_groups]
         counts = torch.as_tensor(phase.counts, device=accelerator.device)

@@ -106,7 +106,8 @@ class ThreePhaseTrainer(Settings):
     plan : SynthesisPlan or None
         The plan of phase 2.
     embeddings : Embeddings or None
-        Embeddings `x` [n, d] and labels `y` [n] of the training rows, from phase 2.
+        Embeddings `x` [n, d] and labels `y` [n] of the training rows, from phase 2; on the GPU
+        that trains if a GPU backend runs there, else on the CPU.
     seconds : dict of str to float
         Time spent in each phase so far.
 
