@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -261,10 +261,10 @@ def isa(name: str) -> Iterator[None]:
             os.environ["EXPANSIVE_ISA"] = before
 
 
-def run_python(script: str, timeout: float = 60) -> str:
+def run_python(script: str, timeout: float = 60, arguments: Sequence[str] = ()) -> str:
     """Run a script in a fresh interpreter; fail with what it printed unless it ends well."""
     done = subprocess.run(
-        [sys.executable, "-c", script], capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-c", script, *arguments], capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
