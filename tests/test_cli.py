@@ -202,9 +202,9 @@ def test_train_on_digits_writes_everything(tmp_path, capsys):
 
 def test_train_refuses_what_it_cannot_train(tmp_path, capsys, source):
     status, _, error = run(capsys, "train", "digits", "--out", tmp_path / "r", "--model", "vit")
-    assert (status, "unknown model 'vit'; give resnet8" in error) == (2, True)
+    assert (status, "unknown model 'vit'; give resnetDEPTH (resnet32), wrn-" in error) == (2, True)
     status, _, error = run(capsys, "train", source, "--out", tmp_path / "r")
-    assert (status, "a resnet needs images" in error) == (2, True)
+    assert (status, "resnet32 needs images" in error) == (2, True)
     status, _, error = run(capsys, "train", "digits", "--out", source)
     assert (status, "in.npz" in error) == (2, True)
 

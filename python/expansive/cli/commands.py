@@ -99,9 +99,15 @@ def train(
         ),
     ],
     out: Annotated[Path, typer.Option(help="Folder for the report, the log and the weights.")],
-    model: Annotated[str, typer.Option(help="resnet8, resnet20, resnet32, ...")] = "resnet32",
-    width: Annotated[int, typer.Option(help="Channels of its first stage.")] = 16,
-    head: Annotated[str, typer.Option(help="Name of the module to rebalance.")] = "fc",
+    model: Annotated[
+        str, typer.Option(help="resnet32, wrn-16-4, densenet-40-12, timm:NAME and the like.")
+    ] = "resnet32",
+    width: Annotated[
+        int | None, typer.Option(help="Channels of the first stage of a resnet. Default: 16.")
+    ] = None,
+    head: Annotated[
+        str | None, typer.Option(help="Module to rebalance. Default: the model's last.")
+    ] = None,
     imbalance: Annotated[
         float | None, typer.Option(help="Make a long tail: 100 for 100:1. Default: as it is.")
     ] = None,
@@ -123,8 +129,9 @@ def train(
     """Train in three phases: the backbone, the synthetic plan, the head."""
     import_extra("torch", "train")
     from expansive.cli import runs
+    from expansive.train.models import check_name
 
-    depth = runs.depth_of(model)
+    check_name(model, width=width)
     runs.prepare(out)
     rows = datasets.load(data, "train", root, image_size=image_size)
     test = datasets.load(data, "test", root, image_size=image_size)
@@ -146,8 +153,18 @@ def train(
         "log_path": out / "log.jsonl",
         "seed": seed,
     }
-    network = runs.network(depth, width, rows, seed)
-    runs.train(network, head, rows, test, out, settings, console, augment=augment, resume=resume)
+    network, own_head = runs.network(model, rows, seed, width=width)
+    runs.train(
+        network,
+        head or own_head,
+        rows,
+        test,
+        out,
+        settings,
+        console,
+        augment=augment,
+        resume=resume,
+    )
 
 
 @app.command()

@@ -37,7 +37,7 @@ RECIPES: dict[str, dict[str, Any]] = {
         "select": "last",
     },
 }
-DEPTH, WIDTH = 8, 16
+MODEL = "resnet8"
 
 
 def run(
@@ -71,11 +71,11 @@ def run(
     imbalance, n_max = recipe.pop("imbalance"), recipe.pop("n_max")
     rows = full.take(datasets.long_tail(full.y, imbalance, n_max=n_max, seed=seed))
     console.print(
-        f"{name}, long tail {imbalance}:1, {len(rows.y):,} rows; ResNet-{DEPTH}, phases: backbone, "
+        f"{name}, long tail {imbalance}:1, {len(rows.y):,} rows; {MODEL}, phases: backbone, "
         "expand, head",
         soft_wrap=True,
     )
-    network = runs.network(DEPTH, WIDTH, rows, seed)
+    model, head = runs.network(MODEL, rows, seed)
     chosen = {"seed": seed, **recipe, **settings}
     title = f"Expansive demo: {name}, long tail {imbalance}:1"
-    return runs.train(network, "fc", rows, test, out, chosen, console, title=title)
+    return runs.train(model, head, rows, test, out, chosen, console, title=title)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +14,7 @@ from expansive.datasets import ArrayData
 from expansive.files import atomic_write, check_folder
 from expansive.metrics import Evaluation
 from expansive.train import ThreePhaseTrainer
-from expansive.train.models import resnet
+from expansive.train.models import Network, by_name
 
 if TYPE_CHECKING:
     from torch import nn
@@ -27,26 +26,15 @@ def prepare(out: Path) -> None:
     check_folder(out)
 
 
-def depth_of(model: str) -> int:
-    """Read the depth from a name such as ``"resnet32"``."""
-    match = re.fullmatch(r"resnet(\d+)", model)
-    if match is None:
-        raise ValueError(
-            f"unknown model {model!r}; give resnet8, resnet20, resnet32, resnet56 or another "
-            "resnet of depth 6 n + 2 (ThreePhaseTrainer takes any torch module)"
-        )
-    return int(match[1])
-
-
-def network(depth: int, width: int, rows: ArrayData, seed: int) -> nn.Module:
-    """Build a small residual network for the images of `rows`; `seed` decides its first weights."""
+def network(name: str, rows: ArrayData, seed: int, *, width: int | None = None) -> Network:
+    """Build a network for the images of `rows`; `seed` decides its first weights."""
     if rows.x.ndim != 4:
         raise ValueError(
-            f"the data has rows of shape {rows.x.shape[1:]}, but a resnet needs images; "
+            f"the data has rows of shape {rows.x.shape[1:]}, but {name} needs images; "
             "for feature vectors use ThreePhaseTrainer with a network of your own"
         )
     torch.manual_seed(seed)
-    return resnet(depth, len(rows.classes), rows.x.shape[-1], width)
+    return by_name(name, len(rows.classes), rows.x.shape[-1], width=width)
 
 
 def train(

@@ -131,9 +131,9 @@ class LDAM(_Counted):
 
     Cross-entropy of scale x logits, where that of the true class is first lowered by a margin
     proportional to n^(-1/4) for a class with n rows; the smallest class has `max_margin`.
-    The paper's logits are cosines: give the network a `expansive.train.models.NormedLinear` as its
-    head, such as `resnet(32, 10, normed_head=True)`. A plain linear head trains as well, but its
-    margin is then relative to logits of any size.
+    The paper's logits are cosines: give the network a `expansive.train.models.NormedLinear` for a
+    head, as ``norm_head(model, "fc")`` and ``by_name(..., normed_head=True)`` do. A plain linear
+    head trains as well, but its margin is then relative to logits of any size.
 
     Parameters
     ----------

@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from expansive.train.models.parts import conv3x3, initialise, require_least
+
 
 def resnet(depth: int, n_classes: int, in_channels: int = 3, width: int = 16) -> ResNet:
     """Build a CIFAR-style residual network with parameter-free shortcuts (option A).
@@ -36,10 +38,7 @@ def resnet(depth: int, n_classes: int, in_channels: int = 3, width: int = 16) ->
     """
     if depth < 8 or (depth - 2) % 6:
         raise ValueError(f"depth must be 6 n + 2, such as 8, 20, 32 or 56, not {depth}")
-    smallest = {"n_classes": (n_classes, 2), "in_channels": (in_channels, 1), "width": (width, 1)}
-    for name, (value, least) in smallest.items():
-        if value < least:
-            raise ValueError(f"{name} must be at least {least}, not {value}")
+    require_least(n_classes=(n_classes, 2), in_channels=(in_channels, 1), width=(width, 1))
     return ResNet((depth - 2) // 6, n_classes, in_channels, width)
 
 
@@ -48,7 +47,7 @@ class ResNet(nn.Module):
 
     def __init__(self, blocks: int, n_classes: int, in_channels: int, width: int) -> None:
         super().__init__()
-        self.conv = _conv3x3(in_channels, width)
+        self.conv = conv3x3(in_channels, width)
         self.norm = nn.BatchNorm2d(width)
         self.stages = nn.Sequential(
             _stage(width, width, 1, blocks),
@@ -56,9 +55,7 @@ class ResNet(nn.Module):
             _stage(2 * width, 4 * width, 2, blocks),
         )
         self.fc = nn.Linear(4 * width, n_classes)
-        for module in self.modules():
-            if isinstance(module, nn.Conv2d | nn.Linear):
-                nn.init.kaiming_normal_(module.weight)
+        initialise(self)
 
     def forward(self, images: Tensor) -> Tensor:
         """Map images [batch, channels, height, width] to logits [batch, n_classes]."""
@@ -70,9 +67,9 @@ class _Block(nn.Module):
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:
         super().__init__()
         self.stride, self.padding = stride, outputs - inputs
-        self.conv1 = _conv3x3(inputs, outputs, stride)
+        self.conv1 = conv3x3(inputs, outputs, stride)
         self.norm1 = nn.BatchNorm2d(outputs)
-        self.conv2 = _conv3x3(outputs, outputs)
+        self.conv2 = conv3x3(outputs, outputs)
         self.norm2 = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -87,7 +84,3 @@ class _Block(nn.Module):
 def _stage(inputs: int, outputs: int, stride: int, blocks: int) -> nn.Sequential:
     rest = [_Block(outputs, outputs, 1) for _ in range(blocks - 1)]
     return nn.Sequential(_Block(inputs, outputs, stride), *rest)
-
-
-def _conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:
-    return nn.Conv2d(inputs, outputs, 3, stride, padding=1, bias=False)
