@@ -130,13 +130,12 @@ def cifar_pixels(path: Path) -> Float32:
     return images.reshape(len(images), -1).astype(np.float32)
 
 
-def cifar_images(
-    path: Path, split: str = "train"
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def cifar_images(path: Path, split: str = "train") -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Read CIFAR-10's images of a split, stored as JPEG files: [n, 32, 32, 3] and labels [n].
 
-    The archive (.npz) holds, here for the split "train", `train_jpeg`, the files end to end as bytes, `train_offsets`, where
-    file i is ``train_jpeg[offsets[i]:offsets[i + 1]]``, and `train_labels`.
+    The archive (.npz) holds, here for the split "train", `train_jpeg`, the files end to end as
+    bytes, `train_offsets`, where file i is ``train_jpeg[offsets[i]:offsets[i + 1]]``, and
+    `train_labels`.
     """
     from PIL import Image
 
@@ -146,7 +145,7 @@ def cifar_images(
     images = np.empty((len(labels), 32, 32, 3), np.uint8)
     for i, image in enumerate(images):
         with Image.open(io.BytesIO(content[offsets[i] : offsets[i + 1]])) as decoded:
-            image[...] = decoded.convert("RGB")
+            image[...] = np.asarray(decoded.convert("RGB"))
     return images, labels
 
 
