@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -61,6 +62,41 @@ def test_any_dlpack_producer() -> None:
     x = np.arange(12.0).reshape(6, 2) ** 2
     y = [0, 1, 0, 1, 0, 1]
     assert_same_search(ex.nearest_enemies(OnlyDLPack(x), y, 2), ex.nearest_enemies(x, y, 2))
+
+
+class ArrayApi:
+    """An array of a library with the array API, as JAX's: NumPy may read it, not write it."""
+
+    def __init__(self, array: Any) -> None:
+        self.array = array
+        self.shape = array.shape
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        view = self.array.view()
+        view.flags.writeable = False
+        return view
+
+    def __dlpack_device__(self) -> Any:
+        return self.array.__dlpack_device__()
+
+    def __array_namespace__(self) -> Any:
+        return SimpleNamespace(asarray=ArrayApi)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_the_array_api_there_and_back(dtype: str) -> None:
+    x = cast(np.random.default_rng(0).normal(size=(30, 3)), dtype)
+    y = np.arange(30) % 3 == 0
+    rows = arrays.as_rows(ArrayApi(x))
+    assert np.shares_memory(rows.data, x)
+    dist, idx = ex.nearest_enemies(ArrayApi(x), ArrayApi(y), 2, queries=ArrayApi(np.arange(4)))
+    assert isinstance(dist, ArrayApi)
+    assert isinstance(idx, ArrayApi)
+    assert_same_search((dist.array, idx.array), ex.nearest_enemies(x, y, 2, queries=np.arange(4)))
+    plan = ex.SynthesisPlan.eos(ArrayApi(x), y)
+    made = plan.generate(ArrayApi(x)).array
+    assert made.dtype == x.dtype
+    assert_same_bits(made, plan.generate(x))
 
 
 @pytest.mark.train

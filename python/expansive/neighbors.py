@@ -29,6 +29,8 @@ class Index:
     ----------
     x : array-like, shape [n, d]
         Database rows: float16, bfloat16, float32 or float64, of NumPy, torch or any DLPack library.
+        Results are of the same library, on the same device (JAX makes int64 int32 unless its x64
+        mode is on).
         Kept by reference and read during every search: do not change it in between.
     y : array-like, shape [n], optional
         Labels; needed for the relations "enemy" and "friend".
