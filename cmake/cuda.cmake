@@ -51,7 +51,8 @@ list(APPEND cuda_codes "--generate-code=arch=compute_${newest},code=compute_${ne
 message(STATUS "CUDA module: ${CMAKE_CUDA_COMPILER_VERSION}, compute capabilities ${cuda_names}")
 
 add_library(expansive_cuda STATIC
-  csrc/cuda/device.cu)
+  csrc/cuda/device.cu csrc/cuda/images.cu csrc/cuda/neighbors.cu csrc/cuda/scan.cu
+  csrc/cuda/screen.cu csrc/cuda/select.cu)
 target_include_directories(expansive_cuda PUBLIC csrc csrc/include)
 target_link_libraries(expansive_cuda PUBLIC CUDA::cudart_static)
 # Contraction would change the contract's bits, as on the CPU.

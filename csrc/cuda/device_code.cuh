@@ -1,0 +1,56 @@
+// What kernels share: element types by name, and sums over a warp.
+#pragma once
+
+#include <cuda_runtime.h>
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/half.h"
+#include "cpu/integers.h"
+#include "cuda/runtime.h"
+#include "expansive/rows.h"
+
+namespace expansive::cuda {
+namespace {
+
+constexpr unsigned kAllLanes = 0xFFFFFFFFu;
+
+// Calls work with a value of the element type.
+template <typename Work>
+void with_type(DType dtype, const Work& work) {
+  switch (dtype) {
+    case DType::float16:
+      return work(Half{});
+    case DType::bfloat16:
+      return work(BFloat16{});
+    case DType::float32:
+      return work(float{});
+    case DType::float64:
+      return work(double{});
+  }
+}
+
+// Thread blocks for `items` pieces of work; more than `most` take several in turn.
+inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = int64_t{1} << 30) {
+  return static_cast<unsigned>(std::clamp<int64_t>(divide_up(items, per_block), 1, most));
+}
+
+__device__ inline int64_t global_thread() {
+  return static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
+}
+__device__ inline int64_t all_threads() { return static_cast<int64_t>(gridDim.x) * blockDim.x; }
+
+// Every lane gets the sum over `width` neighbouring lanes.
+template <typename T>
+__device__ inline T sum_lanes(T value, int width = 32) {
+  for (int step = width / 2; step > 0; step /= 2) value += __shfl_xor_sync(kAllLanes, value, step);
+  return value;
+}
+
+// The contract's order of the eight partial sums of a distance, one in each of eight lanes: halves,
+// quarters, pair. Addition commutes, so every lane gets the same bits.
+__device__ inline double fold_lanes(double partial) { return sum_lanes(partial, 8); }
+
+}  // namespace
+}  // namespace expansive::cuda

@@ -1,0 +1,98 @@
+// Where everything lies in pass A: in shared memory, in a warp's fragments, in its sums. Shared
+// with a host test that multiplies matrices by these rules alone.
+//
+// Shared memory holds kStep features of kBlockRows images: a line of 64 bytes for each image, cut
+// into four parts of 16 bytes, permuted so that the eight lines which ldmatrix reads at a time lie
+// in different banks. Fragments are those of mma.m16n8k16 in the PTX ISA.
+#pragma once
+
+#include <cstdint>
+
+#include "cuda/tiles.h"
+#include "expansive/host_device.h"
+
+namespace expansive::cuda {
+
+inline constexpr int kPartBytes = 16;
+inline constexpr int kPartsPerLine = kStep * 2 / kPartBytes;
+inline constexpr int kLineBytes = kStep * 2;
+inline constexpr int kTileBytes = kBlockRows * kLineBytes;  // one side of one stage
+inline constexpr int kCopies = kBlockRows * kPartsPerLine / kScreenThreads;
+inline constexpr int kWarpQueries = 64;
+inline constexpr int kWarpRows = 64;
+inline constexpr int kFragmentsM = kWarpQueries / 16;
+inline constexpr int kFragmentsN = kWarpRows / 8;
+
+static_assert(kBlockQueries == kBlockRows, "both sides are copied by the same rule");
+static_assert(kPartsPerLine == 4, "the permutation below is for lines of four parts");
+static_assert(kScreenThreads == 32 * (kBlockQueries / kWarpQueries) * (kBlockRows / kWarpRows));
+
+struct Part {
+  int line;
+  int part;
+};
+
+// What a thread copies in its i-th of kCopies.
+EXPANSIVE_HOST_DEVICE constexpr Part part_to_copy(int thread, int i) {
+  const int number = thread + i * kScreenThreads;
+  return {number / kPartsPerLine, number % kPartsPerLine};
+}
+
+EXPANSIVE_HOST_DEVICE constexpr int offset_of(Part part) {
+  return part.line * kLineBytes + (part.part ^ ((part.line >> 1) & 3)) * kPartBytes;
+}
+
+// The eight elements whose address a lane gives to ldmatrix.x4: for a 16 x 16 fragment of queries
+// (the quarters: lines 0-7 and 8-15 of the first half of the features, then of the second) ...
+EXPANSIVE_HOST_DEVICE constexpr Part query_part(int lane, int first_line, int half_step) {
+  return {first_line + (lane & 15), half_step * 2 + (lane >> 4)};
+}
+// ... and for two 8 x 16 fragments of rows (the halves of the features of the first, then of the
+// second).
+EXPANSIVE_HOST_DEVICE constexpr Part row_part(int lane, int first_line, int half_step) {
+  return {first_line + (lane & 7) + ((lane >> 4) << 3), half_step * 2 + ((lane >> 3) & 1)};
+}
+
+// Place of a lane's i-th sum (of four) in a 16 x 8 fragment.
+EXPANSIVE_HOST_DEVICE constexpr int sum_query(int lane, int i) { return lane / 4 + (i / 2) * 8; }
+EXPANSIVE_HOST_DEVICE constexpr int sum_row(int lane, int i) { return (lane % 4) * 2 + i % 2; }
+
+// The blocks of rows that a block of queries has to look at: [begin, end) without [skip, resume).
+struct Run {
+  int64_t begin;
+  int64_t end;
+  int64_t skip;
+  int64_t resume;
+};
+
+EXPANSIVE_HOST_DEVICE constexpr int64_t count_blocks(const Run& run) {
+  return run.end - run.begin - (run.resume - run.skip);
+}
+EXPANSIVE_HOST_DEVICE constexpr int64_t block_number(const Run& run, int64_t i) {
+  return run.begin + i < run.skip ? run.begin + i : run.begin + i + (run.resume - run.skip);
+}
+
+// A strip [begin, end) of blocks, cut to what some query of a block wants. The queries' classes go
+// in order: the first query's class has the positions [first_begin, first_end), the last one's
+// [last_begin, last_end); n is the number of rows.
+EXPANSIVE_HOST_DEVICE inline Run wanted_run(int64_t begin, int64_t end, bool enemies,
+                                            uint32_t first_begin, uint32_t first_end,
+                                            uint32_t last_begin, uint32_t last_end, int64_t n) {
+  if (enemies) {
+    int64_t skip = (first_begin + int64_t{kBlockRows} - 1) / kBlockRows;
+    int64_t resume = first_end == n ? end : first_end / kBlockRows;
+    skip = skip < begin ? begin : skip > end ? end : skip;
+    resume = resume < begin ? begin : resume > end ? end : resume;
+    const bool one_class = first_begin == last_begin && first_end == last_end;
+    if (!one_class || resume <= skip) return {begin, end, end, end};
+    return {begin, end, skip, resume};
+  }
+  const int64_t from = first_begin / kBlockRows;
+  const int64_t to = (last_end + int64_t{kBlockRows} - 1) / kBlockRows;
+  begin = begin < from ? from : begin;
+  end = end > to ? to : end;
+  if (end < begin) end = begin;
+  return {begin, end, end, end};
+}
+
+}  // namespace expansive::cuda

@@ -1,0 +1,216 @@
+// Pass A: the largest screen value of every query in every tile of rows.
+//
+// Fused: the bfloat16 product of the images on tensor cores (mma.sync, sm_80 and newer), the half
+// norms, and the reduction to a number a tile, so that the matrix of products never exists. A
+// thread block keeps one block of queries and goes along a strip of blocks of rows; stages of kStep
+// features come by cp.async into a ring of kStages, also across the blocks' boundaries, so that
+// the next block loads while this one ends.
+//
+// Cost: 2 · queries · rows · features operations; 4 / (features · tile_rows) bytes written for each
+// of them. Out of scope: wgmma and the bulk copy engine of sm_90a, the next step for that chip. Not
+// yet run on a GPU.
+#include "cuda/device_code.cuh"
+#include "cuda/fragments.h"
+#include "cuda/kernels.h"
+
+namespace expansive::cuda {
+namespace {
+
+struct Stage {
+  uint4 queries[kTileBytes / sizeof(uint4)];
+  uint4 rows[kTileBytes / sizeof(uint4)];
+};
+static_assert(sizeof(Stage) * kStages <= 48 * 1024, "more needs an opt-in");
+
+__device__ uint32_t shared_address(const void* pointer) {
+  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
+}
+
+__device__ void copy_part(uint32_t to, const uint16_t* from) {
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(to),
+               "l"(__cvta_generic_to_global(from))
+               : "memory");
+}
+__device__ void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
+template <int kPending>
+__device__ void await_copies() {
+  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
+}
+
+__device__ void load_fragments(uint32_t (&fragment)[4], uint32_t address) {
+  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
+               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
+               : "r"(address)
+               : "memory");
+}
+
+__device__ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
+  asm volatile(
+      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
+      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
+      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
+      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
+}
+
+// The larger; not a number if either is, so that it is never taken for far.
+__device__ float larger(float a, float b) {
+  float result;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
+  return result;
+}
+
+using Sums = float[kFragmentsM][kFragmentsN][4];
+
+__device__ void load_stage(const ScreenTask& task, Stage& stage, int64_t query_block,
+                           int64_t row_block, int64_t step) {
+  const uint32_t to_queries = shared_address(stage.queries), to_rows = shared_address(stage.rows);
+  const uint16_t* queries =
+      task.queries + query_block * kBlockQueries * task.padded_features + step * kStep;
+  const uint16_t* rows = task.rows + row_block * kBlockRows * task.padded_features + step * kStep;
+#pragma unroll
+  for (int i = 0; i < kCopies; ++i) {
+    const Part part = part_to_copy(static_cast<int>(threadIdx.x), i);
+    const int64_t from = part.line * task.padded_features + part.part * (kPartBytes / 2);
+    copy_part(to_queries + offset_of(part), queries + from);
+    copy_part(to_rows + offset_of(part), rows + from);
+  }
+}
+
+__device__ void multiply_stage(const Stage& stage, int warp_query, int warp_row, Sums& sums) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  const uint32_t queries = shared_address(stage.queries), rows = shared_address(stage.rows);
+#pragma unroll
+  for (int half = 0; half < kStep / 16; ++half) {
+    uint32_t a[kFragmentsM][4], b[kFragmentsN / 2][4];
+#pragma unroll
+    for (int m = 0; m < kFragmentsM; ++m) {
+      load_fragments(a[m], queries + offset_of(query_part(lane, warp_query + 16 * m, half)));
+    }
+#pragma unroll
+    for (int n = 0; n < kFragmentsN / 2; ++n) {
+      load_fragments(b[n], rows + offset_of(row_part(lane, warp_row + 16 * n, half)));
+    }
+#pragma unroll
+    for (int m = 0; m < kFragmentsM; ++m) {
+#pragma unroll
+      for (int n = 0; n < kFragmentsN; ++n) {
+        multiply_add(sums[m][n], a[m], b[n / 2][n % 2 * 2], b[n / 2][n % 2 * 2 + 1]);
+      }
+    }
+  }
+}
+
+// Writes the largest value of each of the warp's queries, in each half of its rows or in all, and
+// clears the sums. The four lanes that share a query write one number each.
+__device__ void finish_block(const ScreenTask& task, int64_t first_query, int64_t first_row,
+                             Sums& sums) {
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  float norms[kFragmentsN][2];  // negated half norms of the lane's rows
+#pragma unroll
+  for (int n = 0; n < kFragmentsN; ++n) {
+    const float* at = task.negated_half_norms + first_row + 8 * n;
+    norms[n][0] = at[sum_row(lane, 0)];
+    norms[n][1] = at[sum_row(lane, 1)];
+  }
+  const int64_t tiles = divide_up(task.n_rows, task.tile_rows);
+  const bool halves = task.tile_rows == kWarpRows / 2;
+#pragma unroll
+  for (int m = 0; m < kFragmentsM; ++m) {
+    float best[2][2];  // [query: upper, lower eight][half of the rows]
+#pragma unroll
+    for (int upper = 0; upper < 2; ++upper) {
+#pragma unroll
+      for (int half = 0; half < 2; ++half) {
+        float most = -INFINITY;
+#pragma unroll
+        for (int n = half * kFragmentsN / 2; n < (half + 1) * kFragmentsN / 2; ++n) {
+          most = larger(most, sums[m][n][2 * upper] + norms[n][0]);
+          most = larger(most, sums[m][n][2 * upper + 1] + norms[n][1]);
+          sums[m][n][2 * upper] = 0.0f;
+          sums[m][n][2 * upper + 1] = 0.0f;
+        }
+        most = larger(most, __shfl_xor_sync(kAllLanes, most, 1));
+        best[upper][half] = larger(most, __shfl_xor_sync(kAllLanes, most, 2));
+      }
+      if (!halves) best[upper][0] = best[upper][1] = larger(best[upper][0], best[upper][1]);
+    }
+    const int upper = lane % 4 / 2, half = lane % 2;
+    const float mine =
+        upper == 0 ? (half == 0 ? best[0][0] : best[0][1]) : (half == 0 ? best[1][0] : best[1][1]);
+    const int64_t query = first_query + 16 * m + sum_query(lane, 2 * upper);
+    const int64_t tile = first_row / task.tile_rows + (halves ? half : 0);
+    if (query < task.n_queries && tile < tiles && (halves || half == 0)) {
+      task.values[query * tiles + tile] = mine;
+    }
+  }
+}
+
+__device__ Run strip_to_visit(const ScreenTask& task, int64_t query_block, int64_t strip,
+                              int64_t strip_length) {
+  const int64_t blocks = divide_up(task.n_rows, kBlockRows);
+  const int64_t begin = strip * strip_length;
+  const int64_t end = begin + strip_length < blocks ? begin + strip_length : blocks;
+  if (task.relation == Relation::any) return {begin, end, end, end};
+  const int64_t first = query_block * kBlockQueries;
+  const int64_t last =
+      (first + kBlockQueries < task.n_queries ? first + kBlockQueries : task.n_queries) - 1;
+  return wanted_run(begin, end, task.relation == Relation::enemy, task.classes.begin[first],
+                    task.classes.end[first], task.classes.begin[last], task.classes.end[last],
+                    task.n_rows);
+}
+
+__global__ void __launch_bounds__(kScreenThreads, 2)
+    screen_kernel(ScreenTask task, int64_t query_blocks, int64_t strip_length) {
+  __shared__ Stage ring[kStages];
+  const int64_t query_block = blockIdx.x % query_blocks;  // neighbours share the rows, in the cache
+  const Run run = strip_to_visit(task, query_block, blockIdx.x / query_blocks, strip_length);
+  const int64_t steps = task.padded_features / kStep;
+  const int64_t total = count_blocks(run) * steps;
+  const int warp = static_cast<int>(threadIdx.x / 32);
+  const int warp_query = warp % 2 * kWarpQueries, warp_row = warp / 2 * kWarpRows;
+
+  // Stages are numbered 0 .. total - 1 along the strip; stage i lies in ring[i % kStages].
+  int64_t load_block = 0, load_step = 0;
+  const auto load_next = [&](int slot) {
+    if (load_block < count_blocks(run)) {
+      load_stage(task, ring[slot], query_block, block_number(run, load_block), load_step);
+      if (++load_step == steps) {
+        load_step = 0;
+        ++load_block;
+      }
+    }
+    commit_copies();  // perhaps of nothing, so that the count of groups stays in step
+  };
+#pragma unroll
+  for (int slot = 0; slot < kStages - 1; ++slot) load_next(slot);
+
+  Sums sums = {};
+  int64_t block = 0, step = 0;
+  int slot = 0;
+  for (int64_t i = 0; i < total; ++i) {
+    await_copies<kStages - 2>();
+    __syncthreads();  // all have stage i, and all are done with stage i - 1, whose place is next
+    load_next(slot == 0 ? kStages - 1 : slot - 1);
+    multiply_stage(ring[slot], warp_query, warp_row, sums);
+    slot = slot + 1 == kStages ? 0 : slot + 1;
+    if (++step < steps) continue;
+    step = 0;
+    finish_block(task, query_block * kBlockQueries + warp_query,
+                 block_number(run, block++) * kBlockRows + warp_row, sums);
+  }
+  await_copies<0>();
+}
+
+}  // namespace
+
+void screen(const ScreenTask& task, int multiprocessors, cudaStream_t stream) {
+  const int64_t query_blocks = divide_up(task.n_queries, kBlockQueries);
+  const int64_t row_blocks = divide_up(task.n_rows, kBlockRows);
+  const int64_t strip_length = strip_blocks(query_blocks, row_blocks, multiprocessors);
+  const int64_t thread_blocks = query_blocks * divide_up(row_blocks, strip_length);
+  screen_kernel<<<blocks_for(thread_blocks, 1), kScreenThreads, 0, stream>>>(task, query_blocks,
+                                                                             strip_length);
+  check_launch("screen");
+}
+
+}  // namespace expansive::cuda

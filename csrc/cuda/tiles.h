@@ -1,0 +1,72 @@
+// Every choice of size that the CUDA search makes, in one place. None of them changes a result.
+//
+// Pass A cuts queries × rows into blocks of kBlockQueries × kBlockRows, each the work of one thread
+// block at a time; a thread block goes along a strip of them. Its result is one number for each
+// query and tile of rows. Pass B gives each query a thread block.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+#include "cpu/integers.h"
+
+namespace expansive::cuda {
+
+// ---- pass A ------------------------------------------------------------------------------------
+
+inline constexpr int kBlockQueries = 128;
+inline constexpr int kBlockRows = 128;
+inline constexpr int kStep = 32;            // features that one stage of the pipeline holds
+inline constexpr int kStages = 3;           // 48 KiB of shared memory, two thread blocks on any GPU
+inline constexpr int kScreenThreads = 128;  // 2 x 2 warps, each 64 queries × 64 rows
+
+// Features an image is padded to.
+constexpr int64_t padded_features(int64_t d) { return round_up(d, kStep); }
+
+// Rows that share a number: fewer make pass A write more, and pass B measure less.
+constexpr int tile_rows(int64_t d) { return d >= 256 ? 32 : 64; }
+
+// Blocks of rows that one thread block takes in turn: many, so that its pipeline stays full, but
+// enough thread blocks for `multiprocessors` of them.
+constexpr int64_t strip_blocks(int64_t query_blocks, int64_t row_blocks, int64_t multiprocessors) {
+  constexpr int64_t kLongest = 64, kWaves = 4;
+  const int64_t strips = std::max<int64_t>(1, kWaves * 2 * multiprocessors / query_blocks);
+  return std::clamp<int64_t>(row_blocks / strips, 1, kLongest);
+}
+
+// ---- pass B ------------------------------------------------------------------------------------
+
+inline constexpr int kSelectThreads = 128;
+inline constexpr int kSelectWarps = kSelectThreads / 32;
+inline constexpr int kListLength = 1024;  // tiles waiting to be measured
+// Rows one round of measuring can add: a tile a warp.
+inline constexpr int kRoundRows = kSelectWarps * 64;
+inline constexpr int64_t kMostSlotsInSharedMemory = 4096;
+inline constexpr int64_t kSlotBytes = 12;  // a float64 distance and a row number
+
+// Places for the k nearest and for what is to be merged with them: a power of two, to be sorted.
+constexpr int64_t candidate_slots(int64_t k) {
+  int64_t slots = 1024;
+  while (slots < k + 2 * kRoundRows) slots *= 2;
+  return slots;
+}
+constexpr bool fits_shared_memory(int64_t k) {
+  return candidate_slots(k) <= kMostSlotsInSharedMemory;
+}
+// Where candidates fill device memory instead, so many thread blocks work at a time.
+inline constexpr int64_t kSelectBlocksInDeviceMemory = 256;
+
+// ---- memory ------------------------------------------------------------------------------------
+
+// Device memory that a block of queries takes for each of them, beside the candidates of large k.
+constexpr int64_t bytes_per_query(int64_t n, int64_t d) {
+  return padded_features(d) * 2 + d * 8 + 3 * 8 + divide_up(n, tile_rows(d)) * 4 + 16;
+}
+
+// Queries searched at a time within `budget` bytes: whole blocks of pass A, at least one.
+constexpr int64_t queries_at_a_time(int64_t n, int64_t q, int64_t d, int64_t budget) {
+  const int64_t fitting = budget / bytes_per_query(n, d) / kBlockQueries * kBlockQueries;
+  return std::clamp<int64_t>(fitting, kBlockQueries, round_up(q, kBlockQueries));
+}
+
+}  // namespace expansive::cuda
