@@ -1,0 +1,193 @@
+"""The kernels of the Triton search: screen, refine, and the roots that need exact rounding.
+
+Screen: for a block of queries and a tile of database rows, the products of their bfloat16 images,
+on tensor cores, reduced in registers to one number a query: a distance that no wanted row of the
+tile is nearer than. The product never reaches memory. Cost: queries x rows x d multiply-adds.
+
+Refine: queries against tiles, measured directly in float64 in the contract's order. Cost: rows x d
+float64 multiply-adds, with the rows from the L2 cache or from memory: nothing is shared between
+queries, since few of them want the same tile.
+
+The same source runs compiled and in Triton's interpreter. Bits matter, so every fused
+multiply-add is a `tl.fma`, and kernels are launched with ``enable_fp_fusion=False``, which keeps
+the compiler from fusing others. Not yet run on a GPU.
+"""
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+
+@triton.jit
+def wanted_pairs(query_code, code, RELATION: tl.constexpr):
+    """Whether the classes of query and row are in the relation."""
+    if RELATION == "enemy":
+        wanted = query_code != code
+    elif RELATION == "friend":
+        wanted = query_code == code
+    else:
+        wanted = query_code == query_code
+    return wanted
+
+
+@triton.jit
+def screen_kernel(
+    queries,
+    query_half,
+    query_error,
+    query_codes,
+    own,
+    rows,
+    row_half,
+    tile_error,
+    codes,
+    out,
+    n_query_blocks,
+    n_tiles,
+    n_steps,
+    RELATION: tl.constexpr,
+    QUERIES: tl.constexpr,
+    COLUMNS: tl.constexpr,
+    FEATURES: tl.constexpr,
+    GROUP: tl.constexpr,
+    INTERPRETED: tl.constexpr,
+):
+    """Bound the distance of each query to the wanted rows of each tile, from below."""
+    program = tl.program_id(0)
+    block, tile = tl.swizzle2d(
+        program // n_tiles, program % n_tiles, n_query_blocks, n_tiles, GROUP
+    )
+    query = block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
+    column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
+    query_code = tl.load(query_codes + query)
+    code = tl.load(codes + column)
+    # Both are sorted by class, so their ends tell whether any pair is wanted at all.
+    low, high = tl.min(query_code, axis=0), tl.max(query_code, axis=0)
+    first, last = tl.min(code, axis=0), tl.max(code, axis=0)
+    if RELATION == "enemy":
+        empty = (low == last) & (first == high)
+    elif RELATION == "friend":
+        empty = (high < first) | (last < low)
+    else:
+        empty = low != low
+    steps = tl.where(empty, 0, n_steps)
+    feature = tl.arange(0, FEATURES)
+    d = n_steps * FEATURES
+    a_place = queries + query[:, None] * d + feature[None, :]
+    b_place = rows + column[None, :] * d + feature[:, None]
+    product = tl.zeros([QUERIES, COLUMNS], tl.float32)
+    for _ in range(0, steps):
+        a = tl.load(a_place)
+        b = tl.load(b_place)
+        if INTERPRETED:  # Triton's interpreter multiplies the bits of bfloat16 as integers
+            a = a.to(tl.float32)
+            b = b.to(tl.float32)
+        product = tl.dot(a, b, product)
+        a_place += FEATURES
+        b_place += FEATURES
+    wanted = wanted_pairs(query_code[:, None], code[None, :], RELATION)
+    if RELATION != "enemy":
+        wanted = wanted & (tl.load(own + query)[:, None] != column[None, :])
+    least = tl.min(
+        tl.where(wanted, tl.load(row_half + column)[None, :] - product, float("inf")), axis=1
+    )
+    # From the least half squared distance to a distance; each factor covers three roundings.
+    squared = 2.0 * tl.maximum(tl.load(query_half + query) + least, 0.0)
+    error = (tl.load(query_error + query) + tl.load(tile_error + tile)) * 1.00000095367431640625
+    bound = tl.maximum(tl.sqrt_rn(squared) * 0.99999904632568359375 - error, 0.0)
+    bound = tl.where(least == float("inf"), least, bound * 0.99999904632568359375)
+    tl.store(out + query * n_tiles + tile, bound)
+
+
+@triton.jit
+def refine_kernel(
+    queries,
+    query_inverse,
+    query_codes,
+    own,
+    rows,
+    row_inverse,
+    codes,
+    order,
+    chosen,
+    chosen_tiles,
+    out,
+    n_pairs,
+    n_each,
+    d,
+    RELATION: tl.constexpr,
+    COSINE: tl.constexpr,
+    PAIRS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Measure the wanted rows of tiles, [pairs, columns]; infinity for the others.
+
+    Pair i is query ``chosen[i // n_each]`` and tile ``chosen_tiles[i]``, or none where that is -1.
+    """
+    pair = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
+    tile = tl.load(chosen_tiles + pair, mask=pair < n_pairs, other=-1)
+    query = tl.load(chosen + pair // n_each, mask=pair < n_pairs, other=0)
+    column = tl.maximum(tile, 0)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    row = tl.load(order + column)
+    wanted = wanted_pairs(tl.load(query_codes + query)[:, None], tl.load(codes + column), RELATION)
+    wanted = wanted & (tile >= 0)[:, None] & (row >= 0)
+    wanted = wanted & (column != tl.load(own + query)[:, None])
+    row = tl.where(wanted, row, 0)
+    lane = tl.arange(0, 8)[None, None, :]
+    a_place = queries + query[:, None, None] * d + lane
+    b_place = rows + row[:, :, None] * d + lane
+    if COSINE:
+        a_scale = tl.load(query_inverse + query)[:, None, None]
+        b_scale = tl.load(row_inverse + row)[:, :, None]
+    sums = tl.zeros([PAIRS, COLUMNS, 8], tl.float64)
+    for j in range(0, d, 8):
+        inside = lane < d - j
+        a = tl.load(a_place + j, mask=inside, other=0).to(tl.float64)
+        b = tl.load(b_place + j, mask=inside & wanted[:, :, None], other=0).to(tl.float64)
+        if COSINE:
+            a = a * a_scale
+            b = b * b_scale
+        difference = a - b
+        sums = tl.fma(difference, difference, sums)
+    # The contract's tree; each reduction adds two numbers.
+    halves = tl.sum(tl.reshape(sums, [PAIRS, COLUMNS, 2, 4]), axis=2)
+    quarters = tl.sum(tl.reshape(halves, [PAIRS, COLUMNS, 2, 2]), axis=2)
+    total = tl.where(wanted, tl.sum(quarters, axis=2), float("inf"))
+    place = out + pair[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    tl.store(place, total, mask=(pair < n_pairs)[:, None])
+
+
+@triton.jit
+def inverse_norm_kernel(rows, out, n, d, ROWS: tl.constexpr):
+    """Write reciprocal norms; the squares are summed in the order of a distance."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    lane = tl.arange(0, 8)[None, :]
+    sums = tl.zeros([ROWS, 8], tl.float64)
+    for j in range(0, d, 8):
+        inside = (row < n)[:, None] & (lane < d - j)
+        value = tl.load(rows + row[:, None] * d + lane + j, mask=inside, other=0).to(tl.float64)
+        sums = tl.fma(value, value, sums)
+    halves = tl.sum(tl.reshape(sums, [ROWS, 2, 4]), axis=1)
+    quarters = tl.sum(tl.reshape(halves, [ROWS, 2, 2]), axis=1)
+    squared = tl.where(row < n, tl.sum(quarters, axis=1), 1.0)
+    tl.store(out + row, 1.0 / tl.sqrt(squared), mask=row < n)
+
+
+@triton.jit
+def finish_kernel(squares, out, n, METRIC: tl.constexpr, BLOCK: tl.constexpr):
+    """Turn squared distances into the metric's distance, then round to the output's type."""
+    i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    value = tl.load(squares + i, mask=i < n, other=0.0)
+    if METRIC == "euclidean":
+        value = tl.sqrt(value)
+    elif METRIC == "cosine":
+        value = value * 0.5
+    tl.store(out + i, value.to(out.dtype.element_ty), mask=i < n)
+
+
+@triton.jit
+def fma_kernel(a, b, c, out):
+    """Write ``fma(a, b, c)`` of one float64 each: a probe for interpreters that round twice."""
+    i = tl.arange(0, 1)
+    tl.store(out + i, tl.fma(tl.load(a + i), tl.load(b + i), tl.load(c + i)))

@@ -1,0 +1,359 @@
+"""Certified-exact search in two plain passes of Triton kernels; the host's side.
+
+The screen bounds the distance of each query to each tile of database rows from below. Then, for
+each query, the tiles of smallest bound are measured, in rounds, until every tile left is beyond
+the k-th distance. About k tiles are measured in most data.
+
+Rows are grouped by class, and so are queries: a block and a tile of one class each settle their
+relation as a whole, and the screen skips what can hold no neighbour. Which tiles are measured, and
+when, changes nothing in the result (`triton_bounds`). Nothing waits for the device but the end of
+each round.
+
+Out of scope: rotated screens; databases that do not fit on the device. Not yet run on a GPU.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+import triton
+from numpy.typing import NDArray
+from torch import Tensor
+
+from expansive.arrays import Rows
+from expansive.backends import triton_bounds as bounds
+from expansive.backends.triton_arrays import (
+    INTERPRETED,
+    beside,
+    give,
+    scratch,
+    tiles,
+    upload,
+    upload_array,
+)
+from expansive.backends.triton_neighbor_kernels import (
+    finish_kernel,
+    inverse_norm_kernel,
+    refine_kernel,
+    screen_kernel,
+)
+from expansive.backends.triton_tiles import Tiles
+
+_NO_ROW = torch.iinfo(torch.int64).max  # sorts behind every row
+
+# ---- the database -----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Index:
+    """The rows on the device, grouped by class, and their images.
+
+    Attributes
+    ----------
+    rows : Tensor, shape [n, d]
+        As given.
+    inverse : Tensor of float64, shape [n]
+        Reciprocal norms for cosine, else empty.
+    order : Tensor of int64, shape [n_padded]
+        The row at each grouped position, -1 in the padding of the last tile.
+    position : Tensor of int64, shape [n]
+        The grouped position of each row.
+    codes : Tensor of int32, shape [n_padded]
+        Class codes by position, ascending.
+    space : bounds.Space
+        Centre and scale of the images.
+    images : bounds.Images
+        By position.
+    tile_error : Tensor of float32, shape [n_tiles]
+        The largest image error in each tile.
+    """
+
+    rows: Tensor
+    inverse: Tensor
+    order: Tensor
+    position: Tensor
+    codes: Tensor
+    space: bounds.Space
+    images: bounds.Images
+    tile_error: Tensor
+    metric: str
+    wide: bool
+    tiles: Tiles
+
+    def search(
+        self,
+        queries: Rows,
+        codes: NDArray[np.int64] | None,
+        own_rows: NDArray[np.int64] | None,
+        k: int,
+        relation: str,
+        threads: int,
+        memory_budget: int,
+    ) -> tuple[Any, Any]:
+        """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query."""
+        with beside(queries):
+            wide = self.wide or queries.dtype == "float64"
+            distance, row = self._search(
+                upload(queries),
+                None if codes is None or relation == "any" else upload_array(codes),
+                None if own_rows is None else upload_array(own_rows),
+                k,
+                relation,
+                scratch(memory_budget),
+            )
+            dtype = torch.float64 if wide else torch.float32
+            finished = _finish(distance, self.metric, dtype)
+            return give(finished, queries), give(row, queries)
+
+    def _search(
+        self,
+        queries: Tensor,
+        codes: Tensor | None,
+        own_rows: Tensor | None,
+        k: int,
+        relation: str,
+        budget: int,
+    ) -> tuple[Tensor, Tensor]:
+        n, place = len(queries), queries.device
+        turn = torch.arange(n, device=place) if codes is None else codes.argsort(stable=True)
+        distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=place)
+        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=place)
+        for part in torch.split(turn, self._batch(k, budget)):
+            batch = self._batch_of(
+                queries[part],
+                None if codes is None else codes[part],
+                None if own_rows is None else self.position[own_rows[part]],
+                budget,
+            )
+            distance[part], row[part] = self._nearest(batch, k, relation, budget)
+        return distance, row.masked_fill_(row == _NO_ROW, -1)
+
+    def _batch(self, k: int, budget: int) -> int:
+        """Count the queries of a batch, by what their images, bounds and first candidates take."""
+        n_tiles, d = len(self.tile_error), self.rows.shape[1]
+        first = min(k + _SPARE_TILES, n_tiles) * self.tiles.columns
+        each = 64 * d + 16 * n_tiles + _CANDIDATE_BYTES * (first + k)
+        return max(1, budget // each)
+
+    def _batch_of(
+        self, queries: Tensor, codes: Tensor | None, own: Tensor | None, budget: int
+    ) -> Batch:
+        place = queries.device
+        inverse = _inverse_norms(queries) if self.metric == "cosine" else self.inverse[:0]
+        padded = _round_up(len(queries), self.tiles.queries)
+        numbers = torch.arange(len(queries), device=place)
+        images = bounds.make_images(queries, inverse, self.space, numbers, padded, budget)
+        padded_codes = torch.zeros(padded, dtype=torch.int32, device=place)
+        padded_own = torch.full((padded,), -1, dtype=torch.int64, device=place)
+        if codes is not None:
+            padded_codes[: len(codes)] = codes
+            padded_codes[len(codes) :] = codes[-1]
+        if own is not None:
+            padded_own[: len(own)] = own
+        return Batch(queries, inverse, padded_codes, padded_own, images)
+
+    # ---- the two passes -----------------------------------------------------------------------
+
+    def _nearest(self, batch: Batch, k: int, relation: str, budget: int) -> tuple[Tensor, Tensor]:
+        """Find the k nearest (squared distance, row) of every query of a batch."""
+        left = self._screen(batch, relation)  # bounds of the tiles not yet refined
+        n, n_tiles = left.shape
+        distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=left.device)
+        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=left.device)
+        active = torch.arange(n, device=left.device)
+        take = k + _SPARE_TILES
+        while len(active):
+            each = _CANDIDATE_BYTES * self.tiles.columns * len(active)
+            take = min(take, n_tiles, max(1, budget // each))
+            bound, tile = left.topk(take, dim=1, largest=False)
+            left.scatter_(1, tile, torch.inf)
+            reach = self.space.reach(distance[active, -1])[:, None]
+            tile.masked_fill_((bound > reach) | (bound == torch.inf), -1)
+            measured = self._refine(batch, active, tile, relation)
+            distance[active], row[active] = _merge(
+                distance[active], row[active], measured, self._rows_of(tile), k
+            )
+            # The one place that waits: how many queries have a tile left that could matter?
+            least = left.amin(dim=1)
+            open_ = (least <= self.space.reach(distance[active, -1])) & (least < torch.inf)
+            left, active = left[open_], active[open_]
+            take *= 2
+        return distance, row
+
+    def _screen(self, batch: Batch, relation: str) -> Tensor:
+        """Give the bounds, [queries, tiles]."""
+        t, n_tiles = self.tiles, len(self.tile_error)
+        padded, d = batch.images.values.shape
+        out = torch.empty((padded, n_tiles), dtype=torch.float32, device=self.rows.device)
+        screen_kernel[(padded // t.queries * n_tiles,)](
+            batch.images.values,
+            bounds.query_half(batch.images, self.space),
+            batch.images.error,
+            batch.codes,
+            batch.own,
+            self.images.values,
+            self.images.half,
+            self.tile_error,
+            self.codes,
+            out,
+            padded // t.queries,
+            n_tiles,
+            d // self.space.step,
+            RELATION=relation,
+            QUERIES=t.queries,
+            COLUMNS=t.columns,
+            FEATURES=self.space.step,
+            GROUP=t.group,
+            INTERPRETED=INTERPRETED,
+            num_warps=t.warps,
+            num_stages=t.stages,
+            enable_fp_fusion=False,
+        )
+        return out[: len(batch.rows)]
+
+    def _refine(self, batch: Batch, active: Tensor, tile: Tensor, relation: str) -> Tensor:
+        """Measure tiles [active, n_each]: squared distances [active, n_each * columns]."""
+        columns, pairs = self.tiles.columns, self.tiles.refined
+        shape = (len(active), tile.shape[1] * columns)
+        out = torch.empty(shape, dtype=torch.float64, device=tile.device)
+        refine_kernel[(triton.cdiv(tile.numel(), pairs),)](
+            batch.rows,
+            batch.inverse,
+            batch.codes,
+            batch.own,
+            self.rows,
+            self.inverse,
+            self.codes,
+            self.order,
+            active,
+            tile,
+            out,
+            tile.numel(),
+            tile.shape[1],
+            self.rows.shape[1],
+            RELATION=relation,
+            COSINE=self.metric == "cosine",
+            PAIRS=pairs,
+            COLUMNS=columns,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        return out
+
+    def _rows_of(self, tile: Tensor) -> Tensor:
+        """Give the row numbers behind what `_refine` measures."""
+        by_tile = self.order.view(-1, self.tiles.columns)
+        return by_tile[tile.clamp(min=0)].flatten(1)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Queries made ready: as given, and padded to whole blocks where the screen reads them."""
+
+    rows: Tensor
+    inverse: Tensor
+    codes: Tensor
+    own: Tensor
+    images: bounds.Images
+
+
+_SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
+_CANDIDATE_BYTES = 48  # of a measured row: its distance, its number, and selection among them
+
+
+def build_index(x: Rows, codes: NDArray[np.int64] | None, metric: str, memory_budget: int) -> Index:
+    """Bring the rows to the device, group them by class and make their images."""
+    with beside(x):
+        rows, t = upload(x), tiles()
+        grouped = np.zeros(len(rows), np.int64) if codes is None else codes
+        order = upload_array(np.argsort(grouped, kind="stable"))
+        position = torch.empty_like(order)
+        position[order] = torch.arange(len(order), device=order.device)
+        inverse = (
+            _inverse_norms(rows) if metric == "cosine" else rows.new_empty(0, dtype=torch.float64)
+        )
+        step = min(t.features, max(16, triton.next_power_of_2(rows.shape[1])))
+        space = bounds.make_space(rows, inverse, step)
+        padded = _round_up(len(rows), t.columns)
+        images = bounds.make_images(rows, inverse, space, order, padded, scratch(memory_budget))
+        sorted_codes = upload_array(np.sort(grouped)).to(torch.int32)
+        fill = padded - len(rows)
+        return Index(
+            rows=rows,
+            inverse=inverse,
+            order=torch.cat([order, order.new_full((fill,), -1)]),
+            position=position,
+            codes=torch.cat([sorted_codes, sorted_codes[-1:].expand(fill)]),
+            space=space,
+            images=images,
+            tile_error=images.error.view(-1, t.columns).amax(dim=1),
+            metric=metric,
+            wide=x.dtype == "float64",
+            tiles=t,
+        )
+
+
+# The two roots are taken in kernels: torch's on the CPU is not rounded correctly.
+
+
+def _inverse_norms(rows: Tensor) -> Tensor:
+    """Give reciprocal norms in float64, with the bits of the reference."""
+    inverse = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
+    block = tiles().elements // 8
+    inverse_norm_kernel[(triton.cdiv(len(rows), block),)](
+        rows, inverse, len(rows), rows.shape[1], ROWS=block, enable_fp_fusion=False
+    )
+    return inverse
+
+
+def _finish(squares: Tensor, metric: str, dtype: torch.dtype) -> Tensor:
+    """Turn squared distances into the metric's distance, rounded to `dtype`."""
+    out = torch.empty_like(squares, dtype=dtype)
+    block = tiles().elements
+    finish_kernel[(triton.cdiv(out.numel(), block),)](
+        squares, out, out.numel(), METRIC=metric, BLOCK=block, enable_fp_fusion=False
+    )
+    return out
+
+
+# ---- selection --------------------------------------------------------------------------------
+
+
+def _merge(
+    distance: Tensor, row: Tensor, more: Tensor, more_rows: Tensor, k: int
+) -> tuple[Tensor, Tensor]:
+    """Keep the k smallest (distance, row) of a list and of what was measured."""
+    distance = torch.cat([distance, more], dim=1)
+    row = torch.cat([row, more_rows], dim=1)
+    row = row.masked_fill(distance == torch.inf, _NO_ROW)
+    if distance.shape[1] > 2 * k:
+        distance, row = _narrow(distance, row, k)
+    row, turn = row.sort(dim=1)
+    distance, turn = distance.gather(1, turn).sort(dim=1, stable=True)
+    return distance[:, :k], row.gather(1, turn)[:, :k]
+
+
+def _narrow(distance: Tensor, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """Leave 2k candidates that hold the k smallest (distance, row).
+
+    The k smallest distances hold all below the k-th; of those equal to it, which come in any order,
+    the smallest rows are found among all.
+    """
+    nearest, place = distance.topk(k, dim=1, largest=False)
+    limit = nearest.amax(dim=1, keepdim=True)
+    below = nearest < limit
+    tied = row.masked_fill(distance != limit, _NO_ROW).topk(k, dim=1, largest=False).values
+    some = tied != _NO_ROW
+    return (
+        torch.cat(
+            [nearest.where(below, torch.inf), limit.expand_as(tied).where(some, torch.inf)], 1
+        ),
+        torch.cat([row.gather(1, place).where(below, _NO_ROW), tied], 1),
+    )
+
+
+def _round_up(n: int, step: int) -> int:
+    return -(-n // step) * step
