@@ -37,6 +37,14 @@ def wide(dtype: torch.dtype) -> torch.dtype:
     return torch.float64 if dtype == torch.float64 else torch.float32
 
 
+def anywhere(x: Tensor, base: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
+    """Interpolate as on a device without a kernel of its own."""
+    return torch_ops._interpolate._init_fn(x, base, partner, weight)
+
+
+INTERPOLATIONS = {"kernel": torch_ops.interpolate, "anywhere": anywhere}
+
+
 # ---- search -----------------------------------------------------------------------------------
 
 
@@ -84,7 +92,8 @@ def test_interpolation_has_the_bits_of_the_plan(
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_interpolation_rounds_once(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_interpolation_rounds_once(interpolate: str, dtype: torch.dtype) -> None:
     """Rows at the edge, where product and sum rounded one after the other give other bits."""
     generator = np.random.default_rng(0)
     scale = 2.0 ** generator.integers(-40, 40, (500, 8))
@@ -95,16 +104,35 @@ def test_interpolation_rounds_once(dtype: torch.dtype) -> None:
     expected = fma(weight.numpy()[:, None], x[partner].numpy() - start, start)
     naive = start + weight.numpy()[:, None] * (x[partner].numpy() - start)
     assert not np.array_equal(naive, expected)
-    assert np.array_equal(torch_ops.interpolate(x, base, partner, weight).numpy(), expected)
+    found = INTERPOLATIONS[interpolate](x, base, partner, weight)
+    assert np.array_equal(found.numpy(), expected)
 
 
-def test_interpolation_in_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    x, _ = data()
-    given = drawn(50, 60, torch.float32)
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_torch_arithmetic_has_the_bits_of_the_kernel(
+    dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, _ = data(dtype)
+    given = drawn(50, 60, wide(dtype))
     whole = torch_ops.interpolate(x, *given)
+    assert torch.equal(anywhere(x, *given), whole)
     monkeypatch.setattr(torch_ops, "_SLICE", 17)
-    assert torch.equal(torch_ops.interpolate(x, *given), whole)
-    assert torch_ops.interpolate(x, *(entry[:0] for entry in given)).shape == (0, 5)
+    assert torch.equal(anywhere(x, *given), whole)
+
+
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_no_rows(interpolate: str) -> None:
+    given = (entry[:0] for entry in drawn(1, 60, torch.float32))
+    assert INTERPOLATIONS[interpolate](data()[0], *given).shape == (0, 5)
+
+
+def test_rows_that_are_not_contiguous() -> None:
+    x = torch.randn(5, 60).t()
+    base, partner, weight = drawn(40, 60, torch.float32)
+    expected = torch_ops.interpolate(
+        x.contiguous(), base[::2].clone(), partner[::2].clone(), weight[::2].clone()
+    )
+    assert torch.equal(torch_ops.interpolate(x, base[::2], partner[::2], weight[::2]), expected)
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
@@ -123,7 +151,7 @@ def test_rows_not_asked_for_are_never_widened(dtype: torch.dtype) -> None:
             return result
 
     with Watch():
-        rows = torch_ops._interpolate._init_fn(x, *given)  # as the dispatcher calls it
+        rows = anywhere(x, *given)
     assert rows.dtype == dtype
     assert 0 < largest <= 10 * 64
 

@@ -70,9 +70,33 @@ class PartnerTables {
   Partners tables_;
 };
 
+using Float64Array = py::array_t<double, py::array::c_style>;
+
+void interpolate(const py::array& x, const std::string& dtype, const Int64Array& base,
+                 const Int64Array& partner, const Float64Array& weight, py::array out,
+                 const std::string& out_dtype, int threads) {
+  const Rows source = view(x, dtype);
+  const MutableRows target = mutable_view(out, out_dtype);
+  for (const Int64Array* numbers : {&base, &partner}) {
+    check(numbers->size() == target.n, "out has the wrong number of rows");
+    for (int64_t i = 0; i < target.n; ++i) {
+      const int64_t row = numbers->data()[i];
+      if (row < 0 || row >= source.n) throw py::index_error("row number out of range");
+    }
+  }
+  check(weight.size() == target.n, "out has the wrong number of rows");
+  without_gil([&](Interrupt& interrupt) {
+    interpolate_rows(source, base.data(), partner.data(), weight.data(), threads, interrupt,
+                     target);
+  });
+}
+
 }  // namespace
 
 void register_synthesis(py::module_& module) {
+  module.def("interpolate", &interpolate, py::arg("x"), py::arg("dtype"), py::arg("base"),
+             py::arg("partner"), py::arg("weight"), py::arg("out"), py::arg("out_dtype"),
+             py::arg("threads"));
   py::class_<PartnerTables>(module, "PartnerTables")
       .def(py::init<Int64Array, Int64Array, Int64Array, Int64Array, Int64Array, uint64_t, double,
                     double>(),

@@ -15,15 +15,16 @@ namespace {
 constexpr int64_t kStreamedBytes = int64_t{8} << 20;  // an output this large leaves no cache useful
 constexpr int64_t kElementsPerTask = int64_t{1} << 16;
 
-double weight(const Partners& partners, uint32_t u, DType dtype) {
-  if (dtype == DType::float64) return weight_float64(partners, u);
-  return static_cast<double>(weight_float32(partners, u));
-}
+struct Recipe {
+  int64_t base;
+  int64_t partner;
+  double weight;
+};
 
-}  // namespace
-
-void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
-                Interrupt& interrupt, MutableRows out) {
+// Makes out.n rows; recipe_of(i) says of what.
+template <typename RecipeOf>
+void make_rows(Rows x, const RecipeOf& recipe_of, int threads, Interrupt& interrupt,
+               MutableRows out) {
   check(x.d == out.d, "out and x differ in features");
   const Kernels& chosen = kernels();
   const auto interpolate =
@@ -32,11 +33,11 @@ void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threa
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / x.d);
   parallel_for(divide_up(out.n, per_task), threads, interrupt, [&](int64_t task, int) {
     const int64_t end = std::min(out.n, (task + 1) * per_task);
-    constexpr int64_t kAhead = 2;  // rows drawn and asked for before they are interpolated
-    Draw drawn_ahead[kAhead];
+    constexpr int64_t kAhead = 2;  // recipes known and rows asked for before they are interpolated
+    Recipe ahead[kAhead];
     const auto look_ahead = [&](int64_t i) {
-      Draw& next = drawn_ahead[i % kAhead];
-      next = draw(partners, rows[i]);
+      Recipe& next = ahead[i % kAhead];
+      next = recipe_of(i);
       prefetch_row(x, next.base);
       prefetch_row(x, next.partner);
     };
@@ -44,13 +45,33 @@ void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threa
       look_ahead(i);
     }
     for (int64_t i = task * per_task; i < end; ++i) {
-      const Draw drawn = drawn_ahead[i % kAhead];
+      const Recipe recipe = ahead[i % kAhead];
       if (i + kAhead < end) look_ahead(i + kAhead);
-      interpolate({x.row(drawn.base), x.row(drawn.partner), out.row(i), x.d,
-                   weight(partners, drawn.u, x.dtype), stream});
+      interpolate(
+          {x.row(recipe.base), x.row(recipe.partner), out.row(i), x.d, recipe.weight, stream});
     }
     chosen.fence_streams();
   });
+}
+
+}  // namespace
+
+void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
+                Interrupt& interrupt, MutableRows out) {
+  const bool wide = x.dtype == DType::float64;
+  const auto recipe_of = [&](int64_t i) -> Recipe {
+    const Draw drawn = draw(partners, rows[i]);
+    return {drawn.base, drawn.partner,
+            wide ? weight_float64(partners, drawn.u)
+                 : static_cast<double>(weight_float32(partners, drawn.u))};
+  };
+  make_rows(x, recipe_of, threads, interrupt, out);
+}
+
+void interpolate_rows(Rows x, const int64_t* base, const int64_t* partner, const double* weight,
+                      int threads, Interrupt& interrupt, MutableRows out) {
+  const auto recipe_of = [&](int64_t i) -> Recipe { return {base[i], partner[i], weight[i]}; };
+  make_rows(x, recipe_of, threads, interrupt, out);
 }
 
 }  // namespace expansive

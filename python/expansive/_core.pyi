@@ -52,6 +52,16 @@ class PartnerTables:
         threads: int,
     ) -> None: ...
 
+def interpolate(
+    x: NDArray[Any],
+    dtype: str,
+    base: NDArray[np.int64],
+    partner: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    out: NDArray[Any],
+    out_dtype: str,
+    threads: int,
+) -> None: ...
 def scan(x: NDArray[Any], dtype: str, threads: int) -> tuple[int, float]: ...
 def fingerprint(x: NDArray[Any], dtype: str, threads: int) -> int: ...
 def isa() -> str: ...

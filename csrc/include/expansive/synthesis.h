@@ -77,4 +77,9 @@ EXPANSIVE_HOST_DEVICE inline double weight_float64(const Partners& partners, uin
 void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
                 Interrupt& interrupt, MutableRows out);
 
+// Rows of given recipes: row i from x[base[i]], x[partner[i]] and weight[i], which holds a float32
+// value unless x is float64.
+void interpolate_rows(Rows x, const int64_t* base, const int64_t* partner, const double* weight,
+                      int threads, Interrupt& interrupt, MutableRows out);
+
 }  // namespace expansive

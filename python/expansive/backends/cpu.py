@@ -93,6 +93,18 @@ def synthesize(
     _tables(partners).synthesize(x.data, x.dtype, rows, out.data, out.dtype, threads)
 
 
+def interpolate(
+    x: Rows,
+    base: NDArray[np.int64],
+    partner: NDArray[np.int64],
+    weight: NDArray[np.float64],
+    out: Rows,
+    threads: int,
+) -> None:
+    """Write ``fma(weight, x[partner] - x[base], x[base])`` for given row numbers into `out`."""
+    _core.interpolate(x.data, x.dtype, base, partner, weight, out.data, out.dtype, threads)
+
+
 def _tables(partners: Partners) -> _core.PartnerTables:
     return _core.PartnerTables(
         partners.sample_start,
