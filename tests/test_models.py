@@ -135,6 +135,17 @@ def test_a_dense_layer_keeps_what_it_is_given_and_adds_to_it() -> None:
     assert torch.equal(image, kept)
 
 
+@pytest.mark.parametrize("name", ["wrn-10-1", "densenet-10-4"])
+def test_the_embedding_is_normalised_activated_and_averaged(name: str) -> None:
+    model, head = by_name(name, 2)
+    with torch.no_grad():
+        model.norm.weight.zero_()
+        model.norm.bias.copy_(torch.linspace(-1, 1, len(model.norm.bias)))
+    rows = TensorDataset(torch.rand(2, 3, 8, 8), torch.arange(2))
+    found = embed(model, head, rows, Accelerator(cpu=True)).x
+    torch.testing.assert_close(found, model.norm.bias.detach().relu().expand(2, -1))
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_three_phases_train_it(name: str) -> None:
     torch.manual_seed(0)
@@ -200,8 +211,8 @@ class FakeTimm(SimpleNamespace):
     def is_model(self, name: str) -> bool:
         return name in ("tiny", "distilled")
 
-    def list_models(self, pattern: str) -> list[str]:
-        return ["tiny"] if pattern == "*tin*" else []
+    def list_models(self) -> list[str]:
+        return ["tiny", "distilled"]
 
     def create_model(self, name: str, num_classes: int, in_chans: int) -> nn.Module:
         body = nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 16, 6))

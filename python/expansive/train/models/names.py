@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import re
 from typing import Any, NamedTuple
 
@@ -106,7 +107,7 @@ def _build(name: str, n_classes: int, in_channels: int, width: int | None) -> Ne
 def _timm(name: str, n_classes: int, in_channels: int) -> Network:
     timm: Any = import_extra("timm", "timm")
     if not timm.is_model(name):
-        close = timm.list_models(f"*{name[:6]}*")[:5]
+        close = difflib.get_close_matches(name, timm.list_models())
         raise ValueError(f"timm has no model {name!r}; close to it: {', '.join(close) or 'none'}")
     model = timm.create_model(name, num_classes=n_classes, in_chans=in_channels)
     head = model.default_cfg["classifier"]
