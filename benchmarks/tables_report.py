@@ -10,6 +10,8 @@ import ranks
 import sklearn
 from result_files import markdown
 
+OURS = "EOS"
+
 INTRODUCTION = """\
 # EOS on raw features of imbalanced tables
 
@@ -53,17 +55,29 @@ def text(results: pd.DataFrame, metrics: list[str], folds: int) -> str:
         sklearn=sklearn.__version__,
         imblearn=imblearn.__version__,
     )
-    parts = [intro]
+    summary, parts = ["## In short\n"], []
     for classifier, own in results.groupby("classifier", sort=False):
+        order = own["method"].unique()
         by_metric = {
-            metric: own.pivot(index="table", columns="method", values=metric)[
-                own["method"].unique()
-            ]
+            metric: own.pivot(index="table", columns="method", values=metric)[order]
             for metric in metrics
         }
+        summary += places(str(classifier), by_metric)
         parts += [f"## {str(classifier).capitalize()}\n", overview(by_metric)]
         parts += comparisons(by_metric)
-    return "\n".join([*parts, refusals(results, folds), inventory(results)])
+    return "\n".join([intro, *summary, "", *parts, refusals(results, folds), inventory(results)])
+
+
+def places(classifier: str, by_metric: dict[str, pd.DataFrame]) -> Iterator[str]:
+    """Say which method ranks first by each metric, and which place each EOS takes."""
+    for metric, scores in by_metric.items():
+        found = ranks.ranking(scores).ranks.sort_values()
+        ours = [
+            f"{method} is {place} of {len(found)}"
+            for place, method in enumerate(found.index, 1)
+            if method.startswith(OURS)
+        ]
+        yield f"- {classifier}, {metric}: first is {found.index[0]}; {', '.join(ours)}."
 
 
 def overview(by_metric: dict[str, pd.DataFrame]) -> str:
@@ -83,7 +97,7 @@ def overview(by_metric: dict[str, pd.DataFrame]) -> str:
 def comparisons(by_metric: dict[str, pd.DataFrame]) -> Iterator[str]:
     """Wins, ties and losses of each EOS against each method, and in words what they show."""
     methods = next(iter(by_metric.values())).columns
-    ours = [method for method in methods if method.startswith("EOS")]
+    ours = [method for method in methods if method.startswith(OURS)]
     for method in ours:
         yield f"### {method}\n"
         columns, words = {}, []

@@ -126,3 +126,4 @@ def test_tables_report_says_better_worse_and_not_shown() -> None:
     assert "- SMOTE on t0 (logistic regression): 3 of 10 fits" in text
     assert "| none | 12/0/0, +0.150, p = 0.0015 |" in text
     assert "12 tables of [KEEL]" in text
+    assert "- logistic regression, G-mean: first is SMOTE; EOS nearest is " in text
