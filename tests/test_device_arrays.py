@@ -91,6 +91,13 @@ def test_rows_picked_and_their_largest_values(library: str, dtype: str) -> None:
     assert rows.largest_in_rows().tolist() == expected.tolist()
 
 
+def test_torch_is_preferred_where_it_reaches_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(Torch, "adopt", staticmethod(lambda x: torch.from_numpy(x.host)))
+    data = arrays.as_rows(Foreign(matrix()), device=True).data
+    assert isinstance(data.owner, torch.Tensor)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_what_must_be_copied_is_copied_on_the_device(library: str) -> None:
     x = matrix()
@@ -139,8 +146,8 @@ def test_bad_matrices(x: Any, error: type[Exception], match: str, device: bool) 
 
 
 def test_a_third_library_gets_its_own_arrays(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Through CuPy here, since torch would ask a real device for its stream."""
-    monkeypatch.setattr(Torch, "name", "no_such_library")
+    """Through CuPy, because torch reaches no device here."""
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     x = matrix()
     dist, idx = ex.nearest_enemies(Foreign(x), Y, 3)
     assert set(fake_device.places) == {"cuda:0"}
@@ -153,7 +160,7 @@ def test_a_third_library_gets_its_own_arrays(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_a_third_library_needs_torch_or_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Torch, "name", "no_such_library")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delitem(sys.modules, "cupy")
     with pytest.raises(ImportError, match=r"x lies on a CUDA device.*torch or CuPy.*install one"):
         arrays.as_rows(Foreign(matrix()), device=True)
@@ -299,7 +306,7 @@ def bad_outputs() -> dict[str, tuple[Callable[[Any], Any], type[Exception], str]
 def test_bad_out(case: str, monkeypatch: pytest.MonkeyPatch) -> None:
     make, error, match = bad_outputs()[case]
     if case == "foreign":
-        monkeypatch.setattr(Torch, "name", "no_such_library")
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     x = torch.from_numpy(matrix())
     plan = ex.SynthesisPlan.eos(x, Y)
     assert plan.n_samples == 36

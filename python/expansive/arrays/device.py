@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,24 +81,24 @@ def locate(x: Any) -> str:
 
 
 def adopt(x: Any, name: str) -> Any:
-    """Share a DLPack producer's array on a CUDA device with torch, or CuPy where that is missing.
+    """Share a DLPack producer's array on a CUDA device with torch, or with CuPy for want of it.
 
     An array of either is given back as it is.
 
     Raises
     ------
     ImportError
-        When neither is installed.
+        When neither is installed with CUDA.
     """
     if _owning_library(x) is not None:
         return x
     for library in (Torch, Cupy):
-        if library.name in sys.modules or importlib.util.find_spec(library.name) is not None:
+        if library.reaches_devices():
             return library.adopt(x)
     raise ImportError(
         f"{name} lies on a CUDA device and is of {type(x).__module__.split('.')[0]}; such arrays "
-        "are shared through torch or CuPy, and neither is installed: install one, or pass an "
-        "array in host memory"
+        "are shared through torch or CuPy, and neither is installed with CUDA: install one, or "
+        "pass an array in host memory"
     )
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from typing import Any, Protocol
 
@@ -16,11 +17,13 @@ from expansive.extras import import_extra
 class Library(Protocol):
     """Questions about arrays, and what is made from them; one class for each library."""
 
-    name: str
-
     @staticmethod
     def owns(x: Any) -> bool:
         """Whether `x` is the library's array, without importing the library."""
+
+    @staticmethod
+    def reaches_devices() -> bool:
+        """Whether the library is installed with CUDA and finds a device; imports it."""
 
     @staticmethod
     def ordinal(x: Any) -> int:
@@ -70,12 +73,18 @@ class Library(Protocol):
 class Torch:
     """torch tensors."""
 
-    name = "torch"
-
     @staticmethod
     def owns(x: Any) -> bool:
         torch = sys.modules.get("torch")
         return torch is not None and isinstance(x, torch.Tensor)
+
+    @staticmethod
+    def reaches_devices() -> bool:
+        if importlib.util.find_spec("torch") is None:
+            return False
+        import torch
+
+        return torch.cuda.is_available()
 
     @staticmethod
     def ordinal(x: Any) -> int:
@@ -147,12 +156,14 @@ class Torch:
 class Cupy:
     """CuPy arrays."""
 
-    name = "cupy"
-
     @staticmethod
     def owns(x: Any) -> bool:
         cupy = sys.modules.get("cupy")
         return cupy is not None and isinstance(x, cupy.ndarray)
+
+    @staticmethod
+    def reaches_devices() -> bool:
+        return "cupy" in sys.modules or importlib.util.find_spec("cupy") is not None
 
     @staticmethod
     def ordinal(x: Any) -> int:
