@@ -52,7 +52,7 @@ message(STATUS "CUDA module: ${CMAKE_CUDA_COMPILER_VERSION}, compute capabilitie
 
 add_library(expansive_cuda STATIC
   csrc/cuda/device.cu csrc/cuda/images.cu csrc/cuda/neighbors.cu csrc/cuda/scan.cu
-  csrc/cuda/screen.cu csrc/cuda/select.cu)
+  csrc/cuda/screen.cu csrc/cuda/select.cu csrc/cuda/synthesis.cu)
 target_include_directories(expansive_cuda PUBLIC csrc csrc/include)
 target_link_libraries(expansive_cuda PUBLIC CUDA::cudart_static)
 # Contraction would change the contract's bits, as on the CPU.

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/names.h"
 #include "cpu/floating_point.h"
 #include "expansive/check.h"
 #include "expansive/interrupt.h"
@@ -16,14 +17,6 @@ namespace expansive {
 
 namespace py = pybind11;
 using Int64Array = py::array_t<int64_t, py::array::c_style>;
-
-inline DType parse_dtype(const std::string& name) {
-  if (name == "float16") return DType::float16;
-  if (name == "bfloat16") return DType::bfloat16;
-  if (name == "float32") return DType::float32;
-  check(name == "float64", "unknown dtype '" + name + "'");
-  return DType::float64;
-}
 
 inline void check_matrix(const py::array& array, DType dtype) {
   check(array.ndim() == 2 && array.itemsize() == size_of(dtype), "not a matrix of this dtype");

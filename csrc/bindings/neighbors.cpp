@@ -9,20 +9,6 @@
 namespace expansive {
 namespace {
 
-Metric parse_metric(const std::string& name) {
-  if (name == "euclidean") return Metric::euclidean;
-  if (name == "sqeuclidean") return Metric::sqeuclidean;
-  check(name == "cosine", "unknown metric '" + name + "'");
-  return Metric::cosine;
-}
-
-Relation parse_relation(const std::string& name) {
-  if (name == "enemy") return Relation::enemy;
-  if (name == "friend") return Relation::friendly;
-  check(name == "any", "unknown relation '" + name + "'");
-  return Relation::any;
-}
-
 using FloatMatrix = py::array_t<float, py::array::c_style>;
 
 // The index together with the arrays it reads.

@@ -104,7 +104,7 @@ __device__ void write(const SelectTask& task, const Candidates& c, int64_t query
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kSelectThreads) select_kernel(SelectTask task, int64_t slots) {
+__global__ void __launch_bounds__(kSelectThreads, 4) select_kernel(SelectTask task, int64_t slots) {
   extern __shared__ double shared_slots[];
   __shared__ uint32_t list[kListLength];
   __shared__ Control control;
