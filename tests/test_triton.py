@@ -1,23 +1,187 @@
-"""The Triton backend in Triton's interpreter: the bits of the reference, as on every backend."""
+"""The Triton backend: the bits of the reference, as on every backend.
+
+Without a GPU the kernels run in Triton's interpreter (tests/conftest.py sees to that), where each
+costs milliseconds whatever its size: hence fewer and smaller cases than for the CPU.
+"""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+from itertools import cycle, islice, product
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
 
 import expansive as ex
-from cases import DTYPES, assert_same_bits, blobs, cast
+from cases import (
+    DTYPES,
+    LABELINGS,
+    MAKERS,
+    METRICS,
+    MINIMUM_BUDGET,
+    RELATIONS,
+    assert_same_bits,
+    assert_same_search,
+    blobs,
+    cast,
+    expected_search,
+    make_data,
+    run_python,
+)
 from expansive.arrays import as_rows
-from expansive.backends import reference
+from expansive.backends import reference, triton_tiles
 from expansive.backends.registry import get_backend
+from test_neighbors import Case, pick_queries
+from test_neighbors import cases as any_case
 from test_philox import ROWS, SEEDS, draw_by_hand, tables
 from test_synthesis import METHODS
 
 pytestmark = pytest.mark.train
 
 Plan = ex.SynthesisPlan
+
+# ---- search -----------------------------------------------------------------------------------
+
+
+@settings(max_examples=40)
+@given(case=any_case)
+def test_any_search_has_the_bits_of_the_reference(case: Case) -> None:
+    relation = "any" if case.n == 1 and case.relation == "enemy" else case.relation
+    x, y, expected = expected_search(
+        case.data, case.labeling, case.n, case.d, case.dtype, case.metric, relation, case.k,
+        case.seed,
+    )  # fmt: skip
+    queries = pick_queries(case.queries, case.n, case.seed)
+    got = ex.neighbors(
+        x, y, case.k, relation, queries, case.metric, "triton", memory_budget=case.budget
+    )
+    rows = slice(None) if queries is None else queries
+    assert_same_search(got, (expected[0][rows], expected[1][rows]))
+
+
+COMBINATIONS = cycle(zip(cycle(DTYPES), cycle(METRICS), product(RELATIONS, (1, 4, 10))))
+"""In an order that brings every kind of data to other ones."""
+
+
+@pytest.mark.parametrize(
+    ("data", "dtype", "metric", "relation", "k"),
+    [(data, *c[:2], *c[2]) for data in sorted(MAKERS) for c in islice(COMBINATIONS, 2)],
+)
+def test_every_kind_of_data(data: str, dtype: str, metric: str, relation: str, k: int) -> None:
+    x, y, expected = expected_search(data, "five_classes_sorted", 49, 9, dtype, metric, relation, k)
+    assert_same_search(ex.neighbors(x, y, k, relation, metric=metric, backend="triton"), expected)
+
+
+@pytest.mark.parametrize("labeling", sorted(LABELINGS))
+def test_every_labeling(labeling: str) -> None:
+    """Ties by the dozen, so that only the row number decides."""
+    for relation in RELATIONS:
+        x, y, expected = expected_search(
+            "small_integers", labeling, 65, 5, "float32", "euclidean", relation, 7
+        )
+        assert_same_search(ex.neighbors(x, y, 7, relation, backend="triton"), expected, relation)
+
+
+@pytest.mark.parametrize("d", [1, 8, 17, 100])
+def test_every_feature_count(d: int) -> None:
+    x, y, expected = expected_search(
+        "shifted_1e4", "two_classes", 49, d, "float32", "cosine", "friend", 5
+    )
+    assert_same_search(ex.neighbors(x, y, 5, "friend", metric="cosine", backend="triton"), expected)
+
+
+def test_points_that_are_not_in_the_database() -> None:
+    """Some of them too far away for the screen, or of a class that the database lacks."""
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(60, 7)), rng.integers(0, 3, 60)
+    q = rng.normal(size=(9, 7)) * 10.0 ** np.arange(-60, 120, 20)[:, None]
+    labels = np.arange(9) % 4
+    for relation in RELATIONS:
+        got, expected = (
+            ex.Index(x, y, backend=b).search(q, labels, 6, relation)
+            for b in ("triton", "reference")
+        )
+        assert_same_search(got, expected, relation)
+
+
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_many_rows_in_rounds_and_batches(relation: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More tiles than the first round takes, more queries than a batch holds."""
+    x, y = make_data("tight_clusters", "five_classes_sorted", 700, 11, "float32", "euclidean", 0)
+    few = np.r_[0, 1, 350:354, 698, 699]
+    index = ex.Index(x, y, backend="triton", memory_budget=MINIMUM_BUDGET)
+    monkeypatch.setattr(type(index._index), "_batch", lambda *_: 5)
+    expected = ex.neighbors(x, y, 9, relation, few, backend="reference")
+    assert_same_search(index.search_rows(few, 9, relation), expected)
+
+
+@pytest.mark.parametrize("architecture", [a for a in triton_tiles.TABLE if a != "interpreter"])
+def test_the_block_sizes_of_every_architecture(
+    architecture: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from expansive.backends import triton_neighbors
+
+    monkeypatch.setattr(triton_neighbors, "tiles", lambda: triton_tiles.choose(architecture))
+    x, y, expected = expected_search(
+        "normal", "one_in_twenty", 150, 70, "float32", "euclidean", "enemy", 3
+    )
+    queries = [0, 77, 149]
+    got = ex.nearest_enemies(x, y, 3, queries, backend="triton")
+    assert_same_search(got, (expected[0][queries], expected[1][queries]))
+
+
+# ---- the screen -------------------------------------------------------------------------------
+
+
+def screen(x: Any) -> tuple[Any, Any]:
+    """Bounds and true distances, in the screen's scale, of each row to each tile of rows."""
+
+    index = ex.Index(x, backend="triton")._index
+    batch = index._batch_of(index.rows, None, None, MINIMUM_BUDGET)
+    with np.errstate(over="ignore", invalid="ignore"):
+        bound = index._screen(batch, "any").double().numpy()
+    wide = reference.to_float64(as_rows(x))
+    exact = index.space.reach(
+        index.rows.new_tensor(reference.squared_distances(wide, wide)).double()
+    )
+    tiles = np.arange(0, len(x), index.tiles.columns)
+    return bound, np.minimum.reduceat(exact.numpy(), tiles, axis=1)
+
+
+@pytest.mark.parametrize("data", sorted(set(MAKERS) - {"denormal_float64"}))
+def test_bounds_are_never_above_the_distances(data: str) -> None:
+    x = make_data(data, "two_classes", 33, 9, "float64", "euclidean", 1)[0]
+    bound, exact = screen(x)
+    assert (bound <= exact).all()
+
+
+@pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
+def test_bounds_are_close_where_bfloat16_allows(scale: float) -> None:
+    x = np.random.default_rng(0).normal(size=(64, 40)) * scale
+    bound, exact = screen(x)
+    apart = exact > exact.max() / 100  # not a row from itself
+    assert (bound[apart] >= 0.97 * exact[apart]).all()
+
+
+def test_few_tiles_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    x = np.random.default_rng(0).normal(size=(1600, 24)).astype(np.float32)
+    index = ex.Index(x, backend="triton")
+    measured = []
+    refine = type(index._index)._refine
+
+    def count(self: Any, batch: Any, active: Any, tile: Any, relation: str) -> Any:
+        measured.append(int((tile >= 0).sum()))
+        return refine(self, batch, active, tile, relation)
+
+    monkeypatch.setattr(type(index._index), "_refine", count)
+    index.search_rows(range(20), 2, "any")
+    assert sum(measured) <= 20 * 10  # of 20 * 100
+
 
 # ---- synthesis --------------------------------------------------------------------------------
 
@@ -41,11 +205,19 @@ def test_draws_have_the_bits_of_the_reference(expansion: tuple[float, float], dt
         assert_same_bits(a, b, name)
 
 
+def on_both(plan: Any, folder: Path) -> tuple[Any, Any]:
+    """One plan, on this backend and on the reference."""
+    plan.save(folder / "plan.npz")
+    return tuple(Plan.load(folder / "plan.npz", backend=b) for b in ("triton", "reference"))
+
+
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("dtype", DTYPES)
-def test_synthetic_rows_have_the_bits_of_the_reference(method: str, dtype: str) -> None:
+def test_synthetic_rows_have_the_bits_of_the_reference(
+    method: str, dtype: str, tmp_path: Path
+) -> None:
     x, y = blobs(dtype=dtype, d=19)
-    plan, expected = (METHODS[method](x, y, seed=3, backend=b) for b in ("triton", "reference"))
+    plan, expected = on_both(METHODS[method](x, y, seed=3), tmp_path)
     for name, a, b in zip(
         ("base", "partner", "weight"), plan.recipe(), expected.recipe(), strict=True
     ):
@@ -55,26 +227,32 @@ def test_synthetic_rows_have_the_bits_of_the_reference(method: str, dtype: str) 
         assert_same_bits(got, expected.generate(x, dtype=out_dtype), str(out_dtype))
 
 
+def test_a_plan_made_by_this_backend_is_the_same_plan() -> None:
+    x, y = blobs()
+    for method in METHODS.values():
+        for a, b in zip(
+            method(x, y, backend="triton").recipe(), method(x, y, backend="reference").recipe(),
+            strict=True,
+        ):  # fmt: skip
+            assert_same_bits(a, b)
+
+
 @pytest.mark.parametrize("d", [1, 7, 8, 33, 300])
-def test_synthesis_of_every_feature_count(d: int) -> None:
+def test_synthesis_of_every_feature_count(d: int, tmp_path: Path) -> None:
     for dtype, out_dtype in zip(DTYPES, DTYPES[::-1], strict=True):
         x, y = blobs((20, 5), d, dtype)
-        made = [
-            Plan.random(x, y, backend=b).generate(x, dtype=out_dtype)
-            for b in ("triton", "reference")
-        ]
-        assert_same_bits(*made, f"{dtype} to {out_dtype}")
+        plan, expected = on_both(Plan.eos(x, y), tmp_path)
+        got = plan.generate(x, dtype=out_dtype)
+        assert_same_bits(got, expected.generate(x, dtype=out_dtype), f"{dtype} to {out_dtype}")
 
 
 @pytest.mark.parametrize("scale", [1e-45, 1e-42, 1e-38, 1e-20, 1e-8, 1.0, 1e4, 6e4, 1e18, 3e38])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_synthesis_of_every_magnitude(scale: float, dtype: str) -> None:
+def test_synthesis_of_every_magnitude(scale: float, dtype: str, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     y = np.repeat([0, 1], [60, 20])
     x = cast(rng.uniform(-1, 1, (80, 9)) * scale, dtype)
-    plan, expected = (
-        Plan.smote(x, y, expansion=(-0.5, 1.5), backend=b) for b in ("triton", "reference")
-    )
+    plan, expected = on_both(Plan.eos(x, y, expansion=(-0.5, 1.5)), tmp_path)
     with np.errstate(over="ignore"):
         for out_dtype in DTYPES:
             got, wanted = plan.generate(x, dtype=out_dtype), expected.generate(x, dtype=out_dtype)
@@ -114,3 +292,58 @@ def test_the_first_row_that_is_not_finite_is_named(bad: float) -> None:
     x[[4, 7], 1] = bad
     with pytest.raises(ValueError, match=r"x\[4\] holds NaN or infinity"):
         ex.Index(x, backend="triton")
+
+
+# ---- surroundings -----------------------------------------------------------------------------
+
+
+def test_without_gpu_and_interpreter_it_says_what_is_missing() -> None:
+    script = """
+import os
+os.environ.pop("TRITON_INTERPRET", None)
+import torch
+torch.cuda.is_available = lambda: False
+from expansive.backends import registry
+name, can_run, text = next(row for row in registry.describe() if row[0] == "triton")
+assert not can_run
+assert "no CUDA device; set TRITON_INTERPRET=1" in text, text
+os.environ["TRITON_INTERPRET"] = "1"
+assert "set it before" in registry.get_backend.__globals__["_load"]("triton").unavailable()
+"""
+    run_python(script)
+
+
+def test_without_triton_the_package_works_and_names_the_extra() -> None:
+    run_python("""
+import sys
+sys.modules["triton"] = None
+import importlib.util
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *a: None if name == "triton" else find(name, *a)
+import expansive as ex
+import numpy as np
+ex.neighbors(np.eye(3), None, 1, "any")
+try:
+    ex.neighbors(np.eye(3), None, 1, "any", backend="triton")
+except RuntimeError as error:
+    assert "triton is not installed; pip install 'expansive[triton]'" in str(error), error
+else:
+    raise AssertionError("ran without triton")
+""")
+
+
+# ---- compiled without a GPU -------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("architecture", ["80", "90"])
+def test_kernels_compile_without_a_gpu(architecture: str, tmp_path: Path) -> None:
+    """To matrix instructions, to real fused multiply-adds, and to no others."""
+    script = Path(__file__).with_name("compile_triton.py")
+    done = subprocess.run(
+        [sys.executable, script, architecture],
+        env={**os.environ, "TRITON_CACHE_DIR": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

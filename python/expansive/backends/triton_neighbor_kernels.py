@@ -54,17 +54,21 @@ def screen_kernel(
     INTERPRETED: tl.constexpr,
 ):
     """Bound the distance of each query to the wanted rows of each tile, from below."""
+    # GROUP query blocks walk over the tiles together, so that they find them in the L2 cache.
     program = tl.program_id(0)
-    block, tile = tl.swizzle2d(
-        program // n_tiles, program % n_tiles, n_query_blocks, n_tiles, GROUP
-    )
+    first_block = program // (GROUP * n_tiles) * GROUP
+    blocks = tl.minimum(n_query_blocks - first_block, GROUP)
+    block = first_block + program % (GROUP * n_tiles) % blocks
+    tile = program % (GROUP * n_tiles) // blocks
     query = block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
     column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     query_code = tl.load(query_codes + query)
     code = tl.load(codes + column)
     # Both are sorted by class, so their ends tell whether any pair is wanted at all.
-    low, high = tl.min(query_code, axis=0), tl.max(query_code, axis=0)
-    first, last = tl.min(code, axis=0), tl.max(code, axis=0)
+    low = tl.load(query_codes + block * QUERIES)
+    high = tl.load(query_codes + block * QUERIES + QUERIES - 1)
+    first = tl.load(codes + tile.to(tl.int64) * COLUMNS)
+    last = tl.load(codes + tile.to(tl.int64) * COLUMNS + COLUMNS - 1)
     if RELATION == "enemy":
         empty = (low == last) & (first == high)
     elif RELATION == "friend":

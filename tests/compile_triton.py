@@ -1,0 +1,128 @@
+"""Compile the Triton kernels for one architecture, without a GPU, and check what they became.
+
+Run as ``python tests/compile_triton.py 90``; fresh, since a process either compiles or interprets.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from typing import Any
+
+os.environ.pop("TRITON_INTERPRET", None)
+
+import triton
+from triton.backends.compiler import GPUTarget
+from triton.compiler import ASTSource
+
+from expansive.backends import triton_neighbor_kernels as search
+from expansive.backends import triton_synthesis_kernels as synthesis
+from expansive.backends.triton_tiles import choose
+
+ARCHITECTURE = sys.argv[1]
+MATRIX = {"80": "mma.sync", "90": "wgmma.mma_async"}[ARCHITECTURE]
+SHARED_MEMORY = {"80": 163 << 10, "90": 227 << 10}[ARCHITECTURE]  # bytes a program may have
+
+
+def compile_kernel(
+    kernel: Any,
+    pointers: dict[str, str],
+    numbers: str,
+    constants: dict[str, Any],
+    num_warps: int = 4,
+    num_stages: int = 1,
+) -> str:
+    """Give a kernel's PTX; `pointers` lists arguments by element type, `numbers` are integers."""
+    types = {name: "*" + kind for kind, names in pointers.items() for name in names.split()}
+    types |= dict.fromkeys(numbers.split(), "i32") | dict.fromkeys(constants, "constexpr")
+    signature = {name: types[name] for name in kernel.arg_names}
+    aligned = {
+        (i,): [["tt.divisibility", 16]]
+        for i, kind in enumerate(signature.values())
+        if kind.startswith("*")
+    }
+    compiled = triton.compile(
+        ASTSource(kernel, signature, constants, aligned),
+        target=GPUTarget("cuda", int(ARCHITECTURE), 32),
+        options={"num_warps": num_warps, "num_stages": num_stages, "enable_fp_fusion": False},
+    )
+    assert compiled.asm["cubin"]
+    assert compiled.metadata.shared <= SHARED_MEMORY, compiled.metadata.shared
+    return str(compiled.asm["ptx"])
+
+
+def check_screen() -> None:
+    tiles = choose(f"sm_{ARCHITECTURE}")
+    ptx = compile_kernel(
+        search.screen_kernel,
+        {
+            "bf16": "queries rows",
+            "fp32": "query_half query_error row_half tile_error out",
+            "i32": "query_codes codes",
+            "i64": "own",
+        },
+        "n_query_blocks n_tiles n_steps",
+        {
+            "RELATION": "enemy",
+            "QUERIES": tiles.queries,
+            "COLUMNS": tiles.columns,
+            "FEATURES": tiles.features,
+            "GROUP": tiles.group,
+            "INTERPRETED": False,
+        },
+        tiles.warps,
+        tiles.stages,
+    )
+    assert re.search(re.escape(MATRIX) + r"[.a-z0-9]*bf16\.bf16", ptx)
+    assert "fma.rn.f32" not in ptx  # nothing was contracted
+
+
+def check_refine() -> None:
+    tiles = choose(f"sm_{ARCHITECTURE}")
+    ptx = compile_kernel(
+        search.refine_kernel,
+        {
+            "fp32": "queries rows",
+            "fp64": "query_inverse row_inverse out",
+            "i32": "query_codes codes",
+            "i64": "own order chosen chosen_tiles",
+        },
+        "n_pairs n_each d",
+        {
+            "RELATION": "friend",
+            "COSINE": True,
+            "PAIRS": tiles.refined,
+            "COLUMNS": tiles.columns,
+        },
+    )
+    assert ptx.count("fma.rn.f64") == ptx.count("sub.rn.f64") > 0
+    assert "mul.rn.f64" in ptx  # x * inverse - y * inverse was not contracted
+
+
+def check_roots() -> None:
+    ptx = compile_kernel(
+        search.inverse_norm_kernel, {"fp32": "rows", "fp64": "out"}, "n d", {"ROWS": 128}
+    )
+    assert all(name in ptx for name in ("fma.rn.f64", "sqrt.rn.f64", "div.rn.f64"))
+    constants = {"METRIC": "euclidean", "BLOCK": 1024}
+    ptx = compile_kernel(search.finish_kernel, {"fp64": "squares", "fp32": "out"}, "n", constants)
+    assert all(name in ptx for name in ("sqrt.rn.f64", "cvt.rn.f32.f64"))
+
+
+def check_synthesis(x: str, out: str, expected: tuple[str, ...]) -> None:
+    tables = "sample_start base_start bases partner_start partners key rows"
+    pointers = {x: "x span", "i64": tables}
+    pointers[out] = pointers.get(out, "") + " out"
+    constants = {"SEARCH_STEPS": 3, "ROWS": 4, "FEATURES": 256, "BFLOAT16_OUT": out == "i16"}
+    ptx = compile_kernel(synthesis.synthesize_kernel, pointers, "n_rows d n_classes", constants)
+    assert all(name in ptx for name in expected), expected
+    assert "ftz" not in ptx  # subnormal numbers stay
+
+
+check_screen()
+check_refine()
+check_roots()
+check_synthesis("fp32", "fp32", ("fma.rn.f32",))
+check_synthesis("fp32", "i16", ("fma.rn.f32",))
+check_synthesis("fp64", "fp16", ("fma.rn.f64", "cvt.rn.f16.f64"))
