@@ -11,23 +11,36 @@ namespace expansive {
 namespace {
 
 // Features summed in float32 before float64 takes over: short sums keep the rounding error small.
-constexpr int64_t kChunk = 32;
+constexpr int64_t kChunk = 128;
 
-// Bound on ‖basis - Q‖ for some exactly orthonormal Q: ‖P Pᵀ - I‖ in the Frobenius norm.
-double measure_defect(const Basis& basis, int64_t d) {
-  double squared = 0.0;
+// Rows projected together share each pass over the basis; their moved copies stay within this.
+constexpr int64_t kMovedBytes = 4 << 20;
+
+// Bound on ‖basis - Q‖ for some exactly orthonormal Q: ‖P Pᵀ - I‖ in the Frobenius norm. Products
+// of two directions come from their distance, for which there is a kernel.
+double measure_defect(const Kernels& kernels, const Basis& basis, int64_t d) {
+  const auto squared_distance = kernels.refine[static_cast<int>(DType::float32)];
+  const double no_limit = std::numeric_limits<double>::infinity();
+  std::vector<double> direction(static_cast<size_t>(round_up(d, 8)));
+  std::vector<double> norms(static_cast<size_t>(basis.rank));
+  double squared = 0.0, largest = 1.0;
   for (int64_t a = 0; a < basis.rank; ++a) {
-    for (int64_t b = a; b < basis.rank; ++b) {
-      double product = 0.0;
-      for (int64_t j = 0; j < d; ++j) {
-        product +=
-            static_cast<double>(basis.data[a * d + j]) * static_cast<double>(basis.data[b * d + j]);
-      }
-      const double defect = product - (a == b ? 1.0 : 0.0);
-      squared += (a == b ? 1.0 : 2.0) * defect * defect;
+    const float* row = basis.data + a * d;
+    std::fill(direction.begin(), direction.end(), 0.0);
+    norms[static_cast<size_t>(a)] = squared_distance(direction.data(), row, 1.0, d, no_limit);
+    largest = std::max(largest, norms[static_cast<size_t>(a)]);
+    std::copy(row, row + d, direction.begin());
+    for (int64_t b = 0; b < a; ++b) {
+      const double between =
+          squared_distance(direction.data(), basis.data + b * d, 1.0, d, no_limit);
+      const double product =
+          0.5 * (norms[static_cast<size_t>(a)] + norms[static_cast<size_t>(b)] - between);
+      squared += 2.0 * product * product;
     }
+    const double defect = norms[static_cast<size_t>(a)] - 1.0;
+    squared += defect * defect;
   }
-  return std::sqrt(squared) * kUp + 1e-12;
+  return std::sqrt(squared) * kUp + static_cast<double>(basis.rank) * largest * 0x1p-30;
 }
 
 }  // namespace
@@ -39,10 +52,11 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
       scale_(scale),
       d_(d),
       rank_(basis.rank),
+      screen_rank_(basis.screen_rank),
       panels_(divide_up(basis.rank, kernels.panel_columns)),
       basis_(static_cast<size_t>(panels_ * kernels.panel_columns * d)),
       origin_(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0),
-      basis_defect_(measure_defect(basis, d)) {
+      basis_defect_(measure_defect(kernels, basis, d)) {
   const double terms = static_cast<double>(std::min(d, kChunk) + 1);
   const double roundings = kernels.roundings_per_term * terms * 0x1p-24;
   projection_error_ = roundings / (1.0 - roundings) * (1.0 + basis_defect_) *
@@ -54,18 +68,26 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
   }
 }
 
-void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
-                      Image* images) const {
-  if (rank_ > 0) return make_rotated(rows, count, dtype, out, images);
+void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, ImageWords out,
+                      Images* images) const {
+  if (rank_ > 0) {
+    const int64_t tile = kernels_->tile_queries;
+    const int64_t fitting = std::clamp<int64_t>(kMovedBytes / (d_ * 4), tile, 256) / tile * tile;
+    for (int64_t i = 0; i < count; i += fitting) {
+      make_rotated(rows + i, std::min(fitting, count - i), dtype,
+                   {out.screen + i * stride(), out.rescreen + i * rescreen_words()}, images + i);
+    }
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
     const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
-        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out + i * stride());
-    images[i] = {made.squared_norm, rounding_error(made), 0.0};
+        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out.screen + i * stride());
+    images[i].screen = {made.squared_norm, rounding_error(made), 0.0};
   }
 }
 
-void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
-                              Image* images) const {
+void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, ImageWords out,
+                              Images* images) const {
   const int64_t padded = round_up(d_, 8), width = panels_ * kernels_->panel_columns;
   thread_local std::vector<float> moved;  // large, and wanted again at once
   thread_local std::vector<double> projected;
@@ -88,15 +110,23 @@ void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype,
     }
   }
   for (int64_t i = 0; i < count; ++i) {
-    images[i] = finish_rotated(projected.data() + i * width, placed[static_cast<size_t>(i)],
-                               out + i * stride());
+    const double* z = projected.data() + i * width;
+    const ScreenRow& place = placed[static_cast<size_t>(i)];
+    images[i].screen = finish_rotated(z, screen_rank_, place, out.screen + i * stride());
+    if (!rescreens()) continue;
+    uint32_t* words = out.rescreen + i * rescreen_words();
+    std::fill_n(words, rescreen_words(), 0u);
+    images[i].rescreen = finish_rotated(z, rank_, place, words);
   }
 }
 
-Image ImageMaker::finish_rotated(const double* z, const ScreenRow& placed, uint32_t* out) const {
-  std::vector<double> coordinates(origin_.size(), 0.0);
+// The image of a row with the projections z in its first `rank` directions.
+Image ImageMaker::finish_rotated(const double* z, int64_t rank, const ScreenRow& placed,
+                                 uint32_t* out) const {
+  thread_local std::vector<double> coordinates;
+  coordinates.assign(static_cast<size_t>(round_up(rank + 1, 8)), 0.0);
   double squared = 0.0;
-  for (int64_t c = 0; c < rank_; ++c) {
+  for (int64_t c = 0; c < rank; ++c) {
     squared += z[c] * z[c];
     coordinates[static_cast<size_t>(c)] = z[c];
   }
@@ -107,9 +137,9 @@ Image ImageMaker::finish_rotated(const double* z, const ScreenRow& placed, uint3
   const double shift =
       ((2.0 * std::sqrt(squared) + error) * error + placed.squared_norm * 0x1p-30) * kUp;
   const double rest_error = std::min(std::sqrt(shift), shift / rest) * kUp;
-  coordinates[static_cast<size_t>(rank_)] = rest;
+  coordinates[static_cast<size_t>(rank)] = rest;
   const ScreenRow made = kernels_->prepare[static_cast<int>(DType::float64)](
-      coordinates.data(), 1.0, origin_.data(), 1.0, length(), out);
+      coordinates.data(), 1.0, origin_.data(), 1.0, rank + 1, out);
   const double place_error = rounding_error(placed);
   return {made.squared_norm, (rounding_error(made) + place_error + error + rest_error) * kUp,
           (rest + rest_error + place_error) * kUp};

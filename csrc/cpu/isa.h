@@ -68,6 +68,9 @@ struct Kernels {
   // Returns the panel to go on with: end_panel, or an earlier one after which a list is full.
   int64_t (*screen)(const ScreenTask&);
 
+  // <query, row> of two images, `words` a multiple of 16: see rescreen.h.
+  float (*rescreen)(const uint32_t* query, const uint32_t* row, int64_t words);
+
   // image = (row * row_scale - centre) * scale, rounded to the screen's element type. `centre` and
   // `image` are padded to 8 elements, the image with zeros.
   ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,

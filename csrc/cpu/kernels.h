@@ -7,6 +7,7 @@
 #include "cpu/isa.h"
 #include "cpu/project.h"
 #include "cpu/refine.h"
+#include "cpu/rescreen.h"
 #include "cpu/screen.h"
 
 namespace expansive {
@@ -22,6 +23,7 @@ constexpr Kernels make_kernels(const char* name) {
       kRoundingsPerTerm,
       kUnderflowPerTerm,
       screen<kTileQueries, kVectors>,
+      rescreen,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
       {move<Half>, move<BFloat16>, move<float>, move<double>},
       project<kTileQueries, kVectors>,

@@ -68,6 +68,9 @@ inline Column load_column(const uint32_t* p) {
 inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   return {_mm256_fmadd_ps(_mm256_set1_ps(float_of(query)), column.lanes, sum.lanes)};
 }
+inline Vector multiply_add(Column query, Column column, Vector sum) {
+  return {_mm256_fmadd_ps(query.lanes, column.lanes, sum.lanes)};
+}
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};

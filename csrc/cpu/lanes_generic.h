@@ -106,6 +106,10 @@ inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += q * column.lane[i];
   return sum;
 }
+inline Vector multiply_add(Column query, Column column, Vector sum) {
+  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += query.lane[i] * column.lane[i];
+  return sum;
+}
 inline Vector larger(Vector a, Vector b) {
   for (int i = 0; i < Vector::kWidth; ++i)
     a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];

@@ -61,41 +61,49 @@ Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range o
       relation_(relation),
       k_(k),
       own_class_(own_class),
-      own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)) {}
+      own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)),
+      screen_{&database.space},
+      rescreen_{&database.rescreen_space} {}
 
-float Nearest::begin(const Panels& panels, const Image& worst) {
+void Nearest::place(const Images& images, const uint32_t* rescreen_image) {
+  screen_.image = images.screen;
+  rescreen_.image = images.rescreen;
+  rescreen_image_ = rescreen_image;
+}
+
+float Nearest::begin(const Panels& panels, const Images& worst) {
   panels_ = &panels;
-  error_ = image_.error + worst.error;
-  rests_ = image_.rest * worst.rest;
+  screen_.face(worst.screen);
+  rescreen_.face(worst.rescreen);
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
-  guess_ = threshold_;
-  return threshold_;
+  guess_ = screen_.threshold;
+  return guess_;
 }
 
 float Nearest::begin_again() {
   found_ = found_before_;
   may_guess_ = false;
-  guess_ = threshold_;
-  return threshold_;
+  guess_ = screen_.threshold;
+  return guess_;
 }
 
 float Nearest::make_room(CandidateList& list, const double* query, double seen) {
   drop_unrelated(list);
-  prune(list);
+  prune(list, screen_, panels_->negated_half_norms());
   if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
-  drop_below(list, std::max(threshold_, guess_));
+  drop_below(list, std::max(screen_.threshold, guess_));
   if (4 * list.count > 3 * list.full) refine(list, query);
-  guess_ = std::max(guess_, threshold_);
+  guess_ = std::max(guess_, screen_.threshold);
   return guess_;
 }
 
 bool Nearest::settle(CandidateList& list, const double* query) {
   drop_unrelated(list);
-  prune(list);
+  prune(list, screen_, panels_->negated_half_norms());
   refine(list, query);
-  return guess_ > threshold_;
+  return guess_ > screen_.threshold;
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {
@@ -112,16 +120,40 @@ void Nearest::drop_below(CandidateList& list, float threshold) const {
   keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
 }
 
-void Nearest::prune(CandidateList& list) {
+// By the values of a screen and the half norms that belong to them.
+void Nearest::prune(CandidateList& list, const ScreenPoint& point,
+                    const float* negated_half_norms) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
+  const int64_t first = panels_->first();
   float largest = 0.0f;  // half norm of those that reach the cutoff
   for (int64_t i = 0; i < list.count; ++i) {
-    const float half_norm = panels_->half_norm(list.columns[i]);
+    const float half_norm = -negated_half_norms[list.columns[i] - first];
     largest = std::max(largest, list.values[i] >= cutoff ? half_norm : 0.0f);
   }
-  lower_limit(database_->space.limit(image_.squared_norm, rests_, error_, cutoff, largest));
-  drop_below(list, threshold_);
+  lower_limit(point.limit(cutoff, largest));
+  drop_below(list, point.threshold);
+}
+
+// Puts the second screen's values in place of the first's, and prunes by them.
+void Nearest::rescreen(CandidateList& list) {
+  constexpr int64_t kAhead = 6;
+  const int64_t words = database_->images.rescreen_words();
+  const float* norms = panels_->negated_rescreen_half_norms();
+  const int64_t first = panels_->first();
+  for (int64_t i = 0; i < std::min(kAhead, list.count); ++i) {
+    prefetch(panels_->rescreen_image(list.columns[i]), words * 4);
+  }
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (i + kAhead < list.count) {
+      prefetch(panels_->rescreen_image(list.columns[i + kAhead]), words * 4);
+    }
+    list.values[i] = norms[list.columns[i] - first] +
+                     database_->kernels->rescreen(rescreen_image_,
+                                                  panels_->rescreen_image(list.columns[i]), words);
+  }
+  drop_below(list, rescreen_.threshold);
+  prune(list, rescreen_, norms);
 }
 
 // A value that a share of the candidates seen so far reaches. Where images keep distances, as many
@@ -133,21 +165,24 @@ float Nearest::guess(const CandidateList& list, double seen) const {
   const double margin = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
   const bool keeps = database_->images.keeps_distances();
   const int64_t rank = keeps ? static_cast<int64_t>(margin) : 2 * k_;
-  if (rank >= (keeps ? std::min(k_, list.count) : list.count)) return threshold_;
+  if (rank >= (keeps ? std::min(k_, list.count) : list.count)) return screen_.threshold;
   return find_cutoff(list, rank);
 }
 
 // Measures the k best: they tell which of the others are worth the measuring.
-void Nearest::refine_best(CandidateList& list, const double* query) {
+void Nearest::refine_best(CandidateList& list, const double* query, const ScreenPoint& point) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
   measure(list, cutoff, query);
-  keep_if(list, [&](float value, int64_t) { return value < cutoff && value >= threshold_; });
+  keep_if(list, [&](float value, int64_t) { return value < cutoff && value >= point.threshold; });
 }
 
 void Nearest::refine(CandidateList& list, const double* query) {
-  refine_best(list, query);
-  measure(list, threshold_, query);
+  const bool rescreens = database_->images.rescreens();
+  if (rescreens) rescreen(list);
+  const ScreenPoint& point = rescreens ? rescreen_ : screen_;
+  refine_best(list, query, point);
+  measure(list, point.threshold, query);
   list.count = 0;
 }
 
@@ -181,7 +216,8 @@ void Nearest::keep_nearest() {
 void Nearest::lower_limit(double limit) {
   if (limit > limit_) return;
   limit_ = limit;
-  threshold_ = database_->space.threshold(image_.squared_norm, error_, limit_);
+  screen_.lower(limit);
+  rescreen_.lower(limit);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

@@ -3,7 +3,8 @@
 // Candidates come from the screen. When their list is full it is pruned: the k best candidates
 // bound the k-th distance from above (the limit), and what cannot be below it is dropped. Only
 // candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
-// left are, too.
+// left are, too. Where the screen sees rows cut to a few directions, what it lets pass is screened
+// again in more of them, and pruned by that, before it is refined.
 //
 // To be handed fewer candidates, the screen may be given a guess: a threshold that from the rows
 // seen so far very likely leaves k. When the end shows that it did not, the query asks to be
@@ -29,8 +30,29 @@ struct Neighbor {
 };
 
 // Candidates a list holds beside one panel. Between two prunings the threshold is stale, so a
-// longer list means fewer prunings but more candidates; this is near the best of both.
-inline int64_t list_length(int64_t k) { return 2 * k + 32; }
+// longer list means fewer prunings but more candidates; this is near the best of both. Candidates
+// to be screened again are many and cheap.
+inline int64_t list_length(const Database& database, int64_t k) {
+  return database.images.rescreens() ? 4 * k + 224 : 2 * k + 32;
+}
+
+// Where a query lies in the space of a screen, and what it can exclude there.
+struct ScreenPoint {
+  const ScreenSpace* space;
+  Image image{0.0, 0.0, 0.0};
+  double error = 0.0;  // of the query's image and of any row's so far
+  double rests = 0.0;  // product of the query's rest and any row's so far
+  float threshold = -std::numeric_limits<float>::infinity();
+
+  void face(const Image& worst) {
+    error = image.error + worst.error;
+    rests = image.rest * worst.rest;
+  }
+  void lower(double limit) { threshold = space->threshold(image.squared_norm, error, limit); }
+  double limit(float value, float half_norm) const {
+    return space->limit(image.squared_norm, rests, error, value, half_norm);
+  }
+};
 
 class Nearest {
  public:
@@ -38,12 +60,12 @@ class Nearest {
   // is (or -1).
   Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row);
 
-  // Where the query lies in the screen's space.
-  void place(const Image& image) { image_ = image; }
+  // The query's images; the words of the second are kept by the caller.
+  void place(const Images& images, const uint32_t* rescreen_image);
 
   // Begin with another stretch of the database; `worst` bounds the images of all up to its end.
   // Returns the screen's threshold.
-  float begin(const Panels& panels, const Image& worst);
+  float begin(const Panels& panels, const Images& worst);
   // The list is full, with the given share of the stretch seen: make room. Returns the threshold to
   // go on with.
   float make_room(CandidateList& list, const double* query, double seen);
@@ -60,10 +82,11 @@ class Nearest {
  private:
   void drop_unrelated(CandidateList& list) const;
   void drop_below(CandidateList& list, float threshold) const;
-  void prune(CandidateList& list);
+  void prune(CandidateList& list, const ScreenPoint& point, const float* negated_half_norms);
+  void rescreen(CandidateList& list);
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list, const double* query);
-  void refine_best(CandidateList& list, const double* query);
+  void refine_best(CandidateList& list, const double* query, const ScreenPoint& point);
   void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest();
   void lower_limit(double limit);
@@ -74,12 +97,11 @@ class Nearest {
   int64_t k_;
   Range own_class_;
   int64_t own_position_;
-  Image image_{0.0, 0.0, 0.0};
-  double error_ = 0.0;  // of the query's image and of any row's so far
-  double rests_ = 0.0;  // product of the query's rest and any row's so far
+  ScreenPoint screen_;
+  ScreenPoint rescreen_;
+  const uint32_t* rescreen_image_ = nullptr;
   double limit_ = std::numeric_limits<double>::infinity();
-  float threshold_ = -std::numeric_limits<float>::infinity();  // certain, by the limit
-  float guess_ = -std::numeric_limits<float>::infinity();      // the highest given out
+  float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
   bool may_guess_ = true;
   std::vector<Neighbor> found_;         // the k nearest refined rows, the farthest last
   std::vector<Neighbor> found_before_;  // what it was when the stretch began

@@ -90,12 +90,15 @@ Database make_database(Rows rows, const int64_t* codes, int64_t n_classes, Metri
   const double scale = metric == Metric::cosine ? 0.5 : find_scale(rows, threads, interrupt);
   ImageMaker images(chosen, find_centre(rows, chosen, row_scales), scale, rows.d, basis);
   const ScreenSpace space(scale, rows.d, images.length(), chosen);
+  // Folding the lanes of the second screen costs a few roundings more.
+  const ScreenSpace rescreen_space(scale, rows.d, images.rescreen_length() + 16, chosen);
   return {rows,
           metric,
           &chosen,
           Grouping(codes, rows.n, n_classes),
           std::move(images),
           space,
+          rescreen_space,
           std::move(row_scales)};
 }
 
@@ -203,7 +206,7 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
     const int64_t blocks = divide_up(std::min(batch, n - first), block);
     std::vector<std::unique_ptr<QueryBlock>> active(static_cast<size_t>(blocks * shares));
     std::vector<Pending> pending(static_cast<size_t>(blocks));
-    Image worst{0.0, 0.0, 0.0};
+    Images worst;
     for (int64_t from = 0; from < database.rows.n; from += stretch) {
       const int64_t length = std::min(stretch, database.rows.n - from);
       std::optional<Panels> packed;

@@ -11,6 +11,8 @@ namespace {
 
 constexpr int64_t kPanelsPerTask = 16;
 
+int64_t width(const Database& database) { return database.kernels->panel_columns; }
+
 int64_t panel_count(const Kernels& kernels, int64_t columns) {
   return divide_up(columns, kernels.panel_columns);
 }
@@ -19,59 +21,76 @@ int64_t panel_count(const Kernels& kernels, int64_t columns) {
 
 int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t columns = panel_count(*database.kernels, count) * database.kernels->panel_columns;
-  return columns * (database.images.words() + 1) * static_cast<int64_t>(sizeof(uint32_t));
+  const int64_t words = database.images.words() + database.images.rescreen_words() + 2;
+  return columns * words * static_cast<int64_t>(sizeof(uint32_t));
 }
 
 Panels::Panels(const Database& database, int64_t first, int64_t count, int threads,
                Interrupt& interrupt)
     : first_(first),
       count_(count),
+      rescreen_words_(database.images.rescreen_words()),
       data_(panel_count(*database.kernels, count) * database.kernels->panel_columns *
             database.images.words()),
+      rescreen_data_(panel_count(*database.kernels, count) * database.kernels->panel_columns *
+                     rescreen_words_),
       negated_half_norms_(static_cast<size_t>(panel_count(*database.kernels, count) *
-                                              database.kernels->panel_columns)) {
+                                              database.kernels->panel_columns),
+                          -std::numeric_limits<float>::infinity()),
+      negated_rescreen_half_norms_(negated_half_norms_.size()) {
   const int64_t n_panels = panel_count(*database.kernels, count);
-  std::vector<Image> worst(static_cast<size_t>(threads), worst_);
-  parallel_for(
-      divide_up(n_panels, kPanelsPerTask), threads, interrupt, [&](int64_t task, int worker) {
-        std::vector<uint32_t> images(
-            static_cast<size_t>(database.kernels->panel_columns * database.images.stride()));
-        const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
-        Image& mine = worst[static_cast<size_t>(worker)];
-        for (int64_t panel = task * kPanelsPerTask; panel < end; ++panel) {
-          mine = worse(mine, pack(database, panel, images));
-        }
-      });
-  for (const Image& image : worst) worst_ = worse(worst_, image);
+  const int64_t at_once = std::max<int64_t>(1, database.images.group() / width(database));
+  std::vector<Images> worst(static_cast<size_t>(threads));
+  parallel_for(divide_up(n_panels, kPanelsPerTask), threads, interrupt,
+               [&](int64_t task, int worker) {
+                 const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
+                 Images& mine = worst[static_cast<size_t>(worker)];
+                 for (int64_t panel = task * kPanelsPerTask; panel < end; panel += at_once) {
+                   mine = worse(mine, pack(database, panel, std::min(end, panel + at_once)));
+                 }
+               });
+  for (const Images& images : worst) worst_ = worse(worst_, images);
 }
 
-Image Panels::pack(const Database& database, int64_t panel, std::vector<uint32_t>& images) {
-  const int64_t width = database.kernels->panel_columns, stride = database.images.stride();
-  const int64_t used = std::min(width, count_ - panel * width);
+Images Panels::pack(const Database& database, int64_t first_panel, int64_t end_panel) {
+  const int64_t first = first_panel * width(database), stride = database.images.stride();
+  const int64_t used = std::min(end_panel * width(database), count_) - first;
+  thread_local std::vector<uint32_t> images;
+  images.resize(static_cast<size_t>(used * stride));
   std::vector<ScaledRow> rows(static_cast<size_t>(used));
-  std::vector<Image> made(static_cast<size_t>(used));
-  for (int64_t column = 0; column < used; ++column) {
-    rows[static_cast<size_t>(column)] =
-        database.scaled_row(database.grouping.row(first_ + panel * width + column));
+  std::vector<Images> made(static_cast<size_t>(used));
+  for (int64_t i = 0; i < used; ++i) {
+    rows[static_cast<size_t>(i)] = database.scaled_row(database.grouping.row(first_ + first + i));
   }
-  database.images.make(rows.data(), used, database.rows.dtype, images.data(), made.data());
-  float* norms = negated_half_norms_.data() + panel * width;
-  Image worst{0.0, 0.0, 0.0};
-  for (const Image& image : made) {
-    *norms++ = -database.space.half_norm(image.squared_norm);
+  database.images.make(rows.data(), used, database.rows.dtype,
+                       {images.data(), rescreen_data_.data() + first * rescreen_words_},
+                       made.data());
+  Images worst;
+  for (int64_t i = 0; i < used; ++i) {
+    const Images& image = made[static_cast<size_t>(i)];
+    const size_t position = static_cast<size_t>(first + i);
+    negated_half_norms_[position] = -database.space.half_norm(image.screen.squared_norm);
+    negated_rescreen_half_norms_[position] =
+        -database.rescreen_space.half_norm(image.rescreen.squared_norm);
     worst = worse(worst, image);
   }
-  std::fill(norms, norms + (width - used), -std::numeric_limits<float>::infinity());
-  std::fill(images.begin() + used * stride, images.end(), 0u);
-
-  const int64_t words = database.images.words();
-  uint32_t* out = data_.data() + panel * words * width;
-  for (int64_t j = 0; j < words; ++j) {
-    for (int64_t column = 0; column < width; ++column) {
-      *out++ = images[static_cast<size_t>(column * stride + j)];
-    }
+  for (int64_t panel = first_panel; panel < end_panel; ++panel) {
+    const int64_t from = (panel - first_panel) * width(database);
+    transpose(database, images.data() + from * stride, std::min(width(database), used - from),
+              panel);
   }
   return worst;
+}
+
+// Puts the images of a panel's first `count` columns side by side, zeros for the others.
+void Panels::transpose(const Database& database, const uint32_t* images, int64_t count,
+                       int64_t panel) {
+  const int64_t stride = database.images.stride(), words = database.images.words();
+  uint32_t* out = data_.data() + panel * words * width(database);
+  for (int64_t j = 0; j < words; ++j, out += width(database)) {
+    for (int64_t column = 0; column < count; ++column) out[column] = images[column * stride + j];
+    std::fill(out + count, out + width(database), 0u);
+  }
 }
 
 }  // namespace expansive

@@ -23,6 +23,7 @@ struct Database {
   Grouping grouping;
   ImageMaker images;
   ScreenSpace space;
+  ScreenSpace rescreen_space;
   std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
 
   double row_scale(int64_t row) const {
@@ -37,6 +38,9 @@ inline Image worse(const Image& a, const Image& b) {
   return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
           std::max(a.rest, b.rest)};
 }
+inline Images worse(const Images& a, const Images& b) {
+  return {worse(a.screen, b.screen), worse(a.rescreen, b.rescreen)};
+}
 
 class Panels {
  public:
@@ -50,20 +54,26 @@ class Panels {
   int64_t end() const { return first_ + count_; }
   const uint32_t* data() const { return data_.data(); }
   const float* negated_half_norms() const { return negated_half_norms_.data(); }
-  float half_norm(int64_t position) const {
-    return -negated_half_norms_[static_cast<size_t>(position - first_)];
+  // For the second screen: images lie by position, each of database.images.rescreen_words().
+  const uint32_t* rescreen_image(int64_t position) const {
+    return rescreen_data_.data() + (position - first_) * rescreen_words_;
   }
+  const float* negated_rescreen_half_norms() const { return negated_rescreen_half_norms_.data(); }
   // The largest error and the largest rest of any image here.
-  const Image& worst() const { return worst_; }
+  const Images& worst() const { return worst_; }
 
  private:
-  Image pack(const Database& database, int64_t panel, std::vector<uint32_t>& images);
+  Images pack(const Database& database, int64_t first_panel, int64_t end_panel);
+  void transpose(const Database& database, const uint32_t* images, int64_t count, int64_t panel);
 
   int64_t first_;
   int64_t count_;
-  AlignedWords data_;
+  int64_t rescreen_words_;
+  AlignedWords data_;           // [panel][word][column]
+  AlignedWords rescreen_data_;  // [position][word]
   std::vector<float> negated_half_norms_;
-  Image worst_{0.0, 0.0, 0.0};
+  std::vector<float> negated_rescreen_half_norms_;
+  Images worst_;
 };
 
 }  // namespace expansive

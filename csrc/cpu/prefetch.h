@@ -7,10 +7,13 @@
 
 namespace expansive {
 
-inline void prefetch_row(const Rows& rows, int64_t row) {
-  const char* bytes = static_cast<const char*>(rows.row(row));
-  const int64_t size = std::min<int64_t>(rows.d * size_of(rows.dtype), 4096);
+inline void prefetch(const void* data, int64_t size) {
+  const char* bytes = static_cast<const char*>(data);
   for (int64_t offset = 0; offset < size; offset += 64) __builtin_prefetch(bytes + offset);
+}
+
+inline void prefetch_row(const Rows& rows, int64_t row) {
+  prefetch(rows.row(row), std::min<int64_t>(rows.d * size_of(rows.dtype), 4096));
 }
 
 }  // namespace expansive

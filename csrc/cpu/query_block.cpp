@@ -13,14 +13,14 @@ constexpr float kNever = std::numeric_limits<float>::infinity();  // no value re
 constexpr double kFarAway = 0x1p100;  // squared norm past which float32 products may overflow
 
 int64_t list_storage(const SearchPlan& plan) {
-  return list_length(plan.k) + plan.database.kernels->panel_columns;
+  return list_length(plan.database, plan.k) + plan.database.kernels->panel_columns;
 }
 
 }  // namespace
 
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   return list_storage(plan) * 8 + std::min(plan.k, plan.database.rows.n) * 16 +
-         plan.database.images.words() * 4 +
+         (plan.database.images.words() + plan.database.images.rescreen_words()) * 4 +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
@@ -31,6 +31,7 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
       end_(end),
       tiles_(divide_up(end - first, kernels_.tile_queries)),
       images_(tiles_ * kernels_.tile_queries * plan.database.images.words()),
+      rescreen_images_(size() * plan.database.images.rescreen_words()),
       thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries), kNever),
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
@@ -39,7 +40,7 @@ QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
   std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
   for (int64_t i = 0; i < size(); ++i) admit(i);
-  for (int64_t tile = 0; tile < tiles_; ++tile) pack(tile);
+  pack();
 }
 
 void QueryBlock::admit(int64_t i) {
@@ -48,35 +49,37 @@ void QueryBlock::admit(int64_t i) {
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);
-  list.full = list_length(plan_.k);
+  list.full = list_length(plan_.database, plan_.k);
 }
 
-void QueryBlock::pack(int64_t tile) {
+void QueryBlock::pack() {
   const ImageMaker& maker = plan_.database.images;
   const Rows& rows = plan_.queries.rows;
-  const int64_t width = kernels_.tile_queries, first = tile * width;
-  const int64_t count = std::min(width, size() - first);
   std::vector<ScaledRow> taken;
-  for (int64_t i = first; i < first + count; ++i) {
-    taken.push_back({rows.row(query(i)), query_scale(i)});
+  for (int64_t i = 0; i < size(); ++i) taken.push_back({rows.row(query(i)), query_scale(i)});
+  std::vector<Images> made(taken.size());
+  std::vector<uint32_t> words(static_cast<size_t>(size() * maker.stride()));
+  maker.make(taken.data(), size(), rows.dtype, {words.data(), rescreen_images_.data()},
+             made.data());
+  for (int64_t i = 0; i < size(); ++i) {
+    place(i, made[static_cast<size_t>(i)], words.data() + i * maker.stride());
   }
-  std::vector<Image> made(taken.size());
-  std::vector<uint32_t> words(static_cast<size_t>(count * maker.stride()));
-  maker.make(taken.data(), count, rows.dtype, words.data(), made.data());
-  for (int64_t i = 0; i < count; ++i) {
-    const Image& image = made[static_cast<size_t>(i)];
-    if (!(image.squared_norm <= kFarAway)) {
-      // Too far for the screen: the origin stands for it, with an error that excludes nothing.
-      nearest_[static_cast<size_t>(first + i)].place(
-          {0.0, std::numeric_limits<double>::infinity(), 0.0});
-      continue;
-    }
-    nearest_[static_cast<size_t>(first + i)].place(image);
-    uint32_t* out = images_.data() + first * maker.words() + i;
-    for (int64_t j = 0; j < maker.words(); ++j) {
-      out[j * width] = words[static_cast<size_t>(i * maker.stride() + j)];
-    }
+}
+
+void QueryBlock::place(int64_t i, const Images& images, const uint32_t* words) {
+  const ImageMaker& maker = plan_.database.images;
+  Nearest& nearest = nearest_[static_cast<size_t>(i)];
+  uint32_t* rescreen = rescreen_images_.data() + i * maker.rescreen_words();
+  if (!(images.screen.squared_norm <= kFarAway)) {
+    // Too far for the screen: the origin stands for it, with an error that excludes nothing.
+    constexpr Image kAnywhere{0.0, std::numeric_limits<double>::infinity(), 0.0};
+    std::fill_n(rescreen, maker.rescreen_words(), 0u);
+    return nearest.place({kAnywhere, kAnywhere}, rescreen);
   }
+  nearest.place(images, rescreen);
+  const int64_t width = kernels_.tile_queries;
+  uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
+  for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
 }
 
 double QueryBlock::query_scale(int64_t i) const {
@@ -96,7 +99,7 @@ Range QueryBlock::own_class(int64_t i) const {
 }
 
 void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,
-                       const Image& worst, Interrupt& interrupt, int worker) {
+                       const Images& worst, Interrupt& interrupt, int worker) {
   for (int64_t i = 0; i < size(); ++i) {
     thresholds_[static_cast<size_t>(i)] = nearest_[static_cast<size_t>(i)].begin(panels, worst);
   }

@@ -30,7 +30,7 @@ class QueryBlock {
 
   // Goes through panels [first_panel, end_panel) of a stretch; no image in it or before it is
   // worse than `worst`.
-  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Image& worst,
+  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Images& worst,
              Interrupt& interrupt, int worker);
 
   void merge(const QueryBlock& other);
@@ -48,7 +48,8 @@ class QueryBlock {
   };
 
   void admit(int64_t i);
-  void pack(int64_t tile);
+  void pack();
+  void place(int64_t i, const Images& images, const uint32_t* words);
   double query_scale(int64_t i) const;
   const double* widen(int64_t i);
   Range own_class(int64_t i) const;
@@ -66,6 +67,7 @@ class QueryBlock {
   int64_t end_;
   int64_t tiles_;
   AlignedWords images_;            // [tile][word][query of the tile]
+  AlignedWords rescreen_images_;   // [query][word]
   std::vector<float> thresholds_;  // kNever where there is no query, or it is settled
   std::vector<float> list_values_;
   std::vector<uint32_t> list_columns_;

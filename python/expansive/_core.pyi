@@ -12,6 +12,7 @@ class Index:
         n_classes: int,
         metric: str,
         basis: NDArray[np.float32] | None,
+        screen_rank: int,
         threads: int,
         memory_budget: int,
     ) -> None: ...

@@ -71,8 +71,19 @@ def build_index(
 ) -> Index:
     """Make rows ready for about `n_queries` searches."""
     basis = find_basis(x, metric, n_queries)
+    directions, screen_rank = (None, 0) if basis is None else basis
     return Index(
-        _core.Index(x.data, x.dtype, codes, n_classes, metric, basis, threads, memory_budget)
+        _core.Index(
+            x.data,
+            x.dtype,
+            codes,
+            n_classes,
+            metric,
+            directions,
+            screen_rank,
+            threads,
+            memory_budget,
+        )
     )
 
 
