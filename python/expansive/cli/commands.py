@@ -17,6 +17,7 @@ from rich.table import Table
 
 import expansive
 from expansive import datasets, files
+from expansive.cli.bench import bench
 from expansive.extras import import_extra
 from expansive.synthesis import SynthesisPlan
 
@@ -28,6 +29,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
 )
+
+app.command()(bench)
 
 ROWS_PER_SLICE = 65_536
 

@@ -11,6 +11,9 @@ from expansive.datasets import sources
 from expansive.datasets.sources import ArrayData, SplitName
 from expansive.files import SUFFIXES, PathLike, load_arrays
 
+CIFAR10 = "uoft-cs/cifar10"
+JPEG_PREFIX = "cifar10-jpeg:"
+
 
 def load(
     name_or_path: PathLike,
@@ -29,7 +32,9 @@ def load(
     name_or_path : str or path-like
         ``"digits"`` (scikit-learn's 8x8 digits), ``"fashion-mnist"``, an array file (``.npz``,
         ``.npy``, ``.safetensors``, ``.parquet``), a folder of images with one folder per class, or
-        a data set of the Hugging Face Hub as ``"owner/name"``, such as ``"uoft-cs/cifar10"``.
+        a data set of the Hugging Face Hub as ``"owner/name"``; ``"cifar10"`` is short for
+        ``"uoft-cs/cifar10"``, and ``"cifar10-jpeg:PATH"`` takes it as JPEG files from an ``.npz``
+        (see `sources.cifar10_jpeg`).
     split : {"train", "test", "all"}, default "train"
         Array files, digits, and image folders that are not split into folders ``train`` and
         ``test`` are split in the same way every time: a fifth of each class is for testing.
@@ -63,6 +68,10 @@ def load(
         return sources.part(sources.digits(), split)
     if name == "fashion-mnist":
         return sources.fashion_mnist(split, root)
+    if name == "cifar10":
+        return sources.hub(CIFAR10, split, x_key, y_key, image_size)
+    if name.startswith(JPEG_PREFIX):
+        return sources.cifar10_jpeg(Path(name.removeprefix(JPEG_PREFIX)), split)
     if path.is_dir():
         return sources.image_folder(path, split, image_size)
     if path.suffix.lower() in SUFFIXES:

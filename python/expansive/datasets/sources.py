@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import io
 import math
 import os
+import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal, TypeAlias
 
@@ -97,6 +100,32 @@ def _read_idx(path: Path, rank: int) -> NDArray[np.uint8]:
     if content[:4] != bytes([0, 0, 8, rank]) or math.prod(shape) != len(data):
         raise ValueError(f"{str(path)!r} is no IDX file of {rank} axes of bytes; fetch it again")
     return data.reshape(shape)
+
+
+def cifar10_jpeg(path: Path, split: SplitName) -> ArrayData:
+    """Read images that are kept as JPEG files, end to end, in one ``.npz``.
+
+    It holds ``classes``, the names, and for each of ``train`` and ``test``: ``*_jpeg``, uint8, the
+    files; ``*_offsets``, int64 [n + 1], file i being ``jpeg[offsets[i]:offsets[i + 1]]``; and
+    ``*_labels`` [n]. JPEG is lossy: what CIFAR-10 gives in this form is called CIFAR-10 (JPEG).
+    """
+    image_module = import_extra("PIL.Image", "train")
+    if not path.is_file():
+        raise FileNotFoundError(f"there is no file {str(path)!r}: give cifar10-jpeg:PATH of a .npz")
+    images: list[NDArray[np.uint8]] = []
+    labels: list[NDArray[np.int64]] = []
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            for name in ("train", "test") if split == "all" else (split,):
+                files, offsets = archive[f"{name}_jpeg"], archive[f"{name}_offsets"]
+                for start, stop in pairwise(offsets.tolist()):
+                    with image_module.open(io.BytesIO(files[start:stop].tobytes())) as image:
+                        images.append(_pixels(image, None))
+                labels.append(archive[f"{name}_labels"].astype(np.int64))
+            classes = archive["classes"].tolist()
+    except (KeyError, ValueError, zipfile.BadZipFile, image_module.UnidentifiedImageError) as error:
+        raise ValueError(f"{str(path)!r} holds no CIFAR-10 as JPEG files: {error}") from error
+    return ArrayData(_stack(images), np.concatenate(labels), [str(name) for name in classes])
 
 
 def image_folder(folder: Path, split: SplitName, image_size: int | None) -> ArrayData:
