@@ -1,0 +1,1 @@
+"""The study: data x imbalance x backbone x loss x method x seeds; needs the extra ``study``."""
