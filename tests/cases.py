@@ -131,6 +131,27 @@ def tight_clusters(rng: np.random.Generator, n: int, d: int) -> Array:
 
 
 @maker
+def far_clusters(rng: np.random.Generator, n: int, d: int) -> Array:
+    """Integers whose norms are far larger than their distances, which often tie."""
+    return 3001.0 * (np.arange(n) % 2)[:, None] + rng.integers(-2, 3, (n, d))
+
+
+@maker
+def aligned_roundings(rng: np.random.Generator, n: int, d: int) -> Array:
+    """On both sides of a number halfway between two of bfloat16: near, but their images are not."""
+    side = np.where(np.arange(n) % 8 == 0, 0.45, 0.55) + 0.01 * rng.normal(size=n)
+    return np.where(np.arange(n) % 5 > 1, 0.0, 1 + side * 2.0**-7)[:, None] * np.ones(d)
+
+
+@maker
+def tiny_beside_one(rng: np.random.Generator, n: int, d: int) -> Array:
+    """All agree in a coordinate that fixes the scale; products of the others are subnormal."""
+    x = rng.integers(-9, 10, (n, d)) * 2.0**-74
+    x[:, 0] = 1
+    return x
+
+
+@maker
 def low_rank(rng: np.random.Generator, n: int, d: int) -> Array:
     return rng.normal(size=(n, 2)) @ rng.normal(size=(2, d)) + 1e-3 * rng.normal(size=(n, d))
 

@@ -1,0 +1,149 @@
+"""Every term of the bounds that make the search exact is needed: without it, neighbours are lost.
+
+A copy of the kernels gets all mutations at once, each behind a number, and is compiled once with
+a program that searches adversarial data (attacks.cpp). Number 0 is the code as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+TESTS = Path(__file__).parent
+CSRC = TESTS.parent / "csrc"
+UNITS = (
+    "images",
+    "kernels_coarse",
+    "kernels_generic",
+    "nearest",
+    "neighbors",
+    "panels",
+    "query_block",
+    "scan",
+    "threads",
+)
+COMPILER = os.environ.get("CXX", "g++")
+OPTIONS = ["-std=c++17", "-O1", "-ffp-contract=off", "-pthread"]
+
+
+COARSE_ROUNDING = """[](double value) {
+      const int unit = value == 0.0 ? 0 : std::ilogb(value) - 7;
+      return static_cast<float>(std::ldexp(std::nearbyint(std::ldexp(value, -unit)), unit));
+    }(v.lane[i]);"""
+
+
+class Mutation(NamedTuple):
+    """Instead of the expression `old`, which stands in the file exactly once, `new`."""
+
+    file: str
+    old: str
+    new: str
+
+
+SPACE, IMAGES, NEAREST = "screen_space.h", "images.cpp", "nearest.cpp"
+REACH = "scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp"
+
+MUTATIONS = {
+    "no image error": Mutation(SPACE, "std::sqrt(row.squared_error)", "0.0"),
+    "no rounding of products": Mutation(SPACE, "roundings / (1.0 - roundings) * kUp", "0.0"),
+    "no underflow of products": Mutation(
+        SPACE, "(terms + 1.0) * kernels.underflow_per_term", "0.0"
+    ),
+    "no underflow of distances": Mutation(
+        SPACE, "(static_cast<double>(d) + 8.0) * 0x1p-1073", "0.0"
+    ),
+    "threshold without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
+    "threshold 1 % tighter": Mutation(SPACE, "reach * reach * kUp", "reach * reach * 0.99"),
+    "limit without rests": Mutation(SPACE, "4.0 * rests", "0.0"),
+    "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
+    "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
+    "no defect of the basis": Mutation(
+        IMAGES, "(projection_error_ + basis_defect_)", "projection_error_"
+    ),
+    "no rounding of projections": Mutation(
+        IMAGES, "(projection_error_ + basis_defect_)", "basis_defect_"
+    ),
+    "no error of the rest": Mutation(
+        IMAGES, "std::min(std::sqrt(shift), shift / rest) * kUp", "0.0"
+    ),
+    "no rounding before rotation": Mutation(IMAGES, "rounding_error(placed)", "0.0"),
+    "guesses not checked": Mutation(NEAREST, "guess_ > screen_.threshold", "false"),
+}
+NUMBERS = {name: number for number, name in enumerate(MUTATIONS, start=1)}
+
+
+def mutate(kernels: Path) -> None:
+    """Make every mutation's place a choice by number."""
+    for name, (file, old, new) in MUTATIONS.items():
+        choice = f"(expansive_mutant == {NUMBERS[name]} ? ({new}) : ({old}))"
+        replace(kernels / file, old, choice, kernels / file)
+
+
+def replace(source: Path, old: str, new: str, target: Path) -> None:
+    """Write the source with `new` in the one place of `old`."""
+    text = source.read_text()
+    if text.count(old) != 1:
+        pytest.fail(f"{source.name} must hold {old!r} exactly once, not {text.count(old)} times")
+    target.write_text(text.replace(old, new))
+
+
+def add_coarse_kernels(kernels: Path) -> None:
+    """Add the generic kernels with images of eight bits, like bfloat16's, for every processor."""
+    lanes = kernels / "lanes_coarse.h"
+    rounding = "static_cast<float>(v.lane[i]);"
+    replace(kernels / "lanes_generic.h", rounding, COARSE_ROUNDING, lanes)
+    table = kernels / "kernels_coarse.cpp"
+    replace(kernels / "kernels_generic.cpp", "lanes_generic", "lanes_coarse", table)
+    replace(table, '"generic"', '"coarse"', table)
+    table.write_text(table.read_text().replace("kernels_generic", "kernels_coarse"))
+
+
+@pytest.fixture(scope="module")
+def attacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program that attacks the kernels, compiled with all mutations in them."""
+    folder = tmp_path_factory.mktemp("mutations")
+    shutil.copytree(CSRC / "cpu", folder / "cpu")
+    add_coarse_kernels(folder / "cpu")
+    mutate(folder / "cpu")
+    (folder / "mutant.h").write_text("extern int expansive_mutant;\n")
+    sources = [folder / "cpu" / f"{unit}.cpp" for unit in UNITS] + [TESTS / "attacks.cpp"]
+
+    def compiled(source: Path) -> Path:
+        target = folder / f"{source.stem}.o"
+        include = [f"-I{folder}", f"-I{CSRC / 'include'}", "-include", str(folder / "mutant.h")]
+        run([COMPILER, *OPTIONS, *include, "-c", str(source), "-o", str(target)])
+        return target
+
+    with ThreadPoolExecutor(2) as pool:
+        objects = list(pool.map(compiled, sources))
+    program = folder / "attacks"
+    run([COMPILER, "-pthread", *map(str, objects), "-o", str(program)])
+    return program
+
+
+def run(command: list[str]) -> None:
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+def attack(program: Path, number: int) -> tuple[int, str]:
+    """Exit status, 1 where a neighbour was wrong, and what was attacked then."""
+    done = subprocess.run([program, str(number)], capture_output=True, text=True, timeout=60)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_no_attack_succeeds_as_it_is(attacks: Path) -> None:
+    assert attack(attacks, 0) == (0, "")
+
+
+@pytest.mark.parametrize("name", MUTATIONS)
+def test_without_a_term_of_the_bounds_an_attack_succeeds(attacks: Path, name: str) -> None:
+    status, found = attack(attacks, NUMBERS[name])
+    assert status == 1, f"no attack tells the mutation {name!r} from the code as it is"
+    assert found
