@@ -108,6 +108,16 @@ def test_interpolation_rounds_once(interpolate: str, dtype: torch.dtype) -> None
     assert np.array_equal(found.numpy(), expected)
 
 
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_a_sum_next_to_a_tie_is_not_rounded_twice(interpolate: str) -> None:
+    """The sum is 1 + 1.5 ulp - 2**-58: float64 makes it a tie, which float32 would round up."""
+    base = 1 + 2.0**-23
+    x = torch.tensor([[base], [base + (2**17 - 1) * 2.0**-23]])
+    weight = torch.tensor([(2**17 + 1) * 2.0**-35])
+    rows = INTERPOLATIONS[interpolate](x, torch.tensor([0]), torch.tensor([1]), weight)
+    assert rows.item() == base
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_arithmetic_has_the_bits_of_the_kernel(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
