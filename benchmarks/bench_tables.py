@@ -100,7 +100,7 @@ def fit(method: str, classifier: str, x: Any, y: Any, seed: int) -> tuple[Any, b
         return plain.fit(x, y), False
     try:
         return make_pipeline(StandardScaler(), sampler(seed), make()).fit(x, y), False
-    except ValueError:  # ADASYN without a border, SVM-SMOTE without support vectors
+    except (ValueError, RuntimeError):  # as ADASYN does where the classes do not touch
         return plain.fit(x, y), True
 
 
