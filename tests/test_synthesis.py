@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -136,6 +137,24 @@ def test_many_rows_on_many_threads(backend: str) -> None:
     for threads in (1, 2, 3):
         plan = Plan.eos(x, y, backend=backend, threads=threads)
         assert_same_bits(plan.generate(x), expected.generate(x), f"{threads} threads")
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_rows_made_base_by_base_stand_where_they_belong(dtype: str) -> None:
+    # Rows and output both outgrow the caches, which is when the kernel changes its order.
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((70_000, 32)).astype(dtype)
+    plan = Plan.random(x, np.repeat([0, 1], [69_000, 1000]))
+    partners = plan._partners
+    links = rng.integers(0, len(x), 3000)
+    plan._partners = replace(
+        partners, partners=links, partner_start=np.arange(0, 3001, 3), high=0.5, seed=2**40 + 1
+    )
+    assert plan.n_samples == 68_000
+    made = plan.generate(x)
+    some = np.unique(rng.integers(0, plan.n_samples, 500))
+    plan._backend_name = "reference"
+    assert_same_bits(made[some], plan.generate_rows(x, some))
 
 
 @all_backends
