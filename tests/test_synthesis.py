@@ -191,6 +191,30 @@ def test_partners_are_the_nearest(backend: str) -> None:
         assert minority == allowed  # every one of them comes up, too
 
 
+@pytest.mark.parametrize("method", ["eos", "smote"])
+def test_only_rows_that_are_drawn_are_searched(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, y = blobs((300, 200, 9))
+    searched: list[int] = []
+    find_rows = ex.Index.find_rows
+
+    def spy(index: ex.Index, queries: Any, *rest: Any) -> Any:
+        searched.extend(queries.tolist())
+        return find_rows(index, queries, *rest)
+
+    monkeypatch.setattr(ex.Index, "find_rows", spy)
+    plan = METHODS[method](x, y, {1: 260, 2: 12}, k=3)
+    base, partner, _ = plan.recipe()
+    assert sorted(set(base.tolist())) == sorted(searched)
+    assert len(searched) < 70
+    monkeypatch.undo()
+    nearest = ex.neighbors(x, y, 3, "enemy" if method == "eos" else "friend")[1]
+    assert (nearest[base] == partner[:, None]).any(axis=1).all()
+    ranks = (nearest[base] == partner[:, None]).argmax(axis=1)
+    assert set(ranks.tolist()) == {0, 1, 2}
+
+
 @all_backends
 @pytest.mark.parametrize("expansion", [(0.0, 0.5), (-1.0, 0.0), (0.5, 0.5), (1.0, 3.0)])
 def test_weights_stay_within_the_expansion(backend: str, expansion: tuple[float, float]) -> None:

@@ -9,11 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arguments, arrays
-from expansive.backends.registry import backend_for
+from expansive.backends.registry import backend_for, get_backend
 from expansive.neighbors import Index, thread_count
 from expansive.synthesis import partners
 from expansive.synthesis.partners import ClassPartners
 from expansive.synthesis.plan_file import Contents
+
+_NEARLY_ALL = 3  # draws a row: all but one row in twenty are then drawn
 
 
 class Draft:
@@ -55,15 +57,46 @@ class Draft:
         found = self._backend.scan(self._x, self._threads)
         arrays.require_finite(self._x, *found)
 
-    def finish(self, find: Callable[[Any, NDArray[np.int64]], ClassPartners]) -> Contents:
-        """Find each class's partners (from its label and rows) and join them."""
+    def finish(
+        self,
+        find: Callable[[Any, NDArray[np.int64]], ClassPartners],
+        *,
+        every_row_a_base: bool = True,
+    ) -> Contents:
+        """Find each class's partners (from its label and rows) and join them.
+
+        With every row of a class a base, which rows are drawn is known before any partner is: only
+        they are searched.
+        """
+        drawn = self._drawn_rows() if every_row_a_base else self._rows
         tables = []
-        for label, rows in self._rows.items():  # no comprehension: warnings count stack frames
-            tables.append(find(label, rows))
+        for label, rows in drawn.items():  # no comprehension: warnings count stack frames
+            table = find(label, rows)
+            tables.append(partners.among(table, self._rows[label]) if every_row_a_base else table)
         joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
         shape = self._x.shape
         fingerprint = self._backend.fingerprint(self._x, self._threads)
         return Contents(joined, self._classes, shape, self._x.dtype, fingerprint)
+
+    def _drawn_rows(self) -> dict[Any, NDArray[np.int64]]:
+        """For each class the rows that a synthetic row has for its base; all, if nearly all."""
+        everyone = partners.join(
+            [partners.themselves(rows) for rows in self._rows.values()],
+            list(self._sizes.values()),
+            self._seed,
+            self._expansion,
+        )
+        drawn = {}
+        for label, rows, start in zip(
+            self._rows, self._rows.values(), everyone.sample_start.tolist(), strict=False
+        ):
+            if self._sizes[label] < _NEARLY_ALL * len(rows):
+                samples = np.arange(start, start + self._sizes[label])
+                base, _, _ = get_backend("cpu").draw(everyone, samples, np.float32)
+                drawn[label] = np.unique(base)
+            else:
+                drawn[label] = rows
+        return drawn
 
 
 def rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:

@@ -39,6 +39,23 @@ def themselves(rows: Rows64) -> ClassPartners:
     return ClassPartners(rows, np.ones(len(rows), np.int64), rows)
 
 
+def among(table: ClassPartners, rows: Rows64) -> ClassPartners:
+    """Put a table's bases among all `rows` of their class, the others with themselves: never drawn.
+
+    Both are in ascending order.
+    """
+    if len(table.bases) == len(rows):
+        return table
+    counts = np.ones(len(rows), np.int64)
+    position = np.searchsorted(rows, table.bases)
+    counts[position] = table.counts
+    is_found = np.zeros(len(rows), bool)
+    is_found[position] = True
+    everyone = np.repeat(rows, counts)
+    everyone[np.repeat(is_found, counts)] = table.partners
+    return ClassPartners(rows, counts, everyone)
+
+
 def nearest(index: Index, rows: Rows64, k: int, relation: str) -> ClassPartners:
     """Each row with its k nearest rows in the relation."""
     _, found = index.find_rows(rows, k, relation)
@@ -46,8 +63,9 @@ def nearest(index: Index, rows: Rows64, k: int, relation: str) -> ClassPartners:
 
 
 def friends(index: Index, rows: Rows64, label: Any, k: int) -> ClassPartners:
-    """Each row with its k nearest friends; an only row with itself."""
-    if len(rows) > 1:
+    """Each row with its k nearest friends; the only row of a class with itself."""
+    assert index.codes is not None
+    if np.count_nonzero(index.codes == index.codes[rows[0]]) > 1:
         return nearest(index, rows, k, "friend")
     warnings.warn(
         f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=5

@@ -133,7 +133,8 @@ class SynthesisPlan:
                 return partners.nearest(index, rows, k, "enemy")
             return partners.neighborhood(index, rows, label, k, reference_compat)
 
-        return cls(draft.finish(find), backend, threads)
+        contents = draft.finish(find, every_row_a_base=enemies == "nearest")
+        return cls(contents, backend, threads)
 
     @classmethod
     def smote(
