@@ -6,7 +6,7 @@ keeps the combinations like their class; a classifier learns from real and gener
 generator seeks combinations the classifier gets wrong.
 
 The paper combines features of a network and maps them to pixels by another one; here pixels are
-combined. Losses are cross-entropies.
+combined. Losses but that one are cross-entropies.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from gan.networks import ConditionalDiscriminator, cross_entropy, n_features, on
 from gan.train import GanOversampler, Rows, descend
 
 HIDDEN = 128
-NEVER_ZERO = 1e-6
 
 
 class Gamo(GanOversampler):
@@ -62,7 +61,8 @@ class Gamo(GanOversampler):
         learned = descend(self.to_classify, F.cross_entropy(told, torch.cat([y, wanted])))
         judge = descend(self.to_judge, self.discriminator.loss(x, y, fake, wanted))
         right = self.classifier(fake).softmax(1).gather(1, wanted[:, None])
-        mistaken = -torch.log1p(NEVER_ZERO - right).mean()
+        # Squared as in the paper: the logarithm grows without bound and drowns the discriminator.
+        mistaken = right.square().mean()
         fooled = cross_entropy(self.discriminator(fake, wanted), 1.0)
         made = descend(self.to_make, fooled + mistaken)
         return {"generator": made, "discriminator": judge, "classifier": learned}
