@@ -6,7 +6,7 @@ keeps the combinations like their class; a classifier learns from real and gener
 generator seeks combinations the classifier gets wrong.
 
 The paper combines features of a network and maps them to pixels by another one; here pixels are
-combined. Losses but that one are cross-entropies.
+combined, and the losses are ours.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ class Gamo(GanOversampler):
         learned = descend(self.to_classify, F.cross_entropy(told, torch.cat([y, wanted])))
         judge = descend(self.to_judge, self.discriminator.loss(x, y, fake, wanted))
         right = self.classifier(fake).softmax(1).gather(1, wanted[:, None])
-        # Squared as in the paper: the logarithm grows without bound and drowns the discriminator.
+        # Squared: a logarithm grows without bound here and drowns the discriminator.
         mistaken = right.square().mean()
         fooled = cross_entropy(self.discriminator(fake, wanted), 1.0)
         made = descend(self.to_make, fooled + mistaken)
