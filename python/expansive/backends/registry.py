@@ -17,6 +17,7 @@ METRICS = ("euclidean", "sqeuclidean", "cosine")
 
 _MODULES = {
     "cpu": "expansive.backends.cpu",
+    "cuda": "expansive.backends.cuda",
     "triton": "expansive.backends.triton",
     "reference": "expansive.backends.reference",
 }
