@@ -1,5 +1,6 @@
 import gzip
 import importlib
+import io
 import pickle
 import subprocess
 import sys
@@ -378,3 +379,39 @@ def test_importing_datasets_needs_numpy_alone():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_cifar10_as_jpeg_files_is_read_from_one_archive(tmp_path):
+    from PIL import Image
+
+    rng = np.random.default_rng(0)
+    content, images = {"classes": np.array(["cat", "ship"])}, {}
+    for name, n in (("train", 5), ("test", 3)):
+        files = []
+        for level in rng.integers(0, 256, (n, 3)):
+            stream = io.BytesIO()
+            Image.new("RGB", (8, 8), tuple(level.tolist())).save(stream, "JPEG", quality=95)
+            files.append(stream.getvalue())
+            images.setdefault(name, []).append(level)
+        content[f"{name}_jpeg"] = np.frombuffer(b"".join(files), np.uint8)
+        content[f"{name}_offsets"] = np.cumsum([0, *map(len, files)])
+        content[f"{name}_labels"] = (np.arange(n) % 2).astype(np.uint8)
+    np.savez(tmp_path / "c.npz", **content)
+
+    def load(part):
+        return datasets.load(f"cifar10-jpeg:{tmp_path / 'c.npz'}", part)
+
+    test = load("test")
+    assert test.x.shape == (3, 8, 8, 3)
+    assert test.x.dtype == np.uint8
+    assert test.classes == ["cat", "ship"]
+    assert test.y.tolist() == [0, 1, 0]
+    # One colour an image: lossy by no more than a few levels, and each at its place.
+    assert np.abs(test.x.astype(int) - np.array(images["test"])[:, None, None]).max() <= 6
+    assert load("train").y.dtype == np.int64
+    assert len(load("all").y) == 8
+    with pytest.raises(FileNotFoundError, match="cifar10-jpeg:PATH"):
+        datasets.load("cifar10-jpeg:/nowhere.npz")
+    np.savez(tmp_path / "other.npz", x=np.zeros(3))
+    with pytest.raises(ValueError, match="holds no CIFAR-10 as JPEG files"):
+        datasets.load(f"cifar10-jpeg:{tmp_path / 'other.npz'}")
