@@ -13,12 +13,13 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
+from expansive import __version__
 from expansive.files import atomic_write, check_folder
 from expansive.study.plan import Cell
 
 Result = dict[str, Any]
 
-PACKAGES = ("expansive", "numpy", "scipy", "torch", "scikit-learn", "imbalanced-learn")
+PACKAGES = ("numpy", "scipy", "torch", "scikit-learn", "imbalanced-learn")
 
 
 class Cells:
@@ -113,19 +114,13 @@ def environment() -> dict[str, Any]:
     import torch
 
     return {
+        "expansive": __version__,
         "python": platform.python_version(),
-        **{package: _version(package) for package in PACKAGES},
+        **{package: metadata.version(package) for package in PACKAGES},
         "processor": _processor(),
         "threads": torch.get_num_threads(),
         "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
     }
-
-
-def _version(package: str) -> str:
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return "not installed"
 
 
 def _processor() -> str:

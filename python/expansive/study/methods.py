@@ -207,6 +207,16 @@ HEAD_RULES: dict[str, Callable[..., Floats]] = {"none": no_change, "tau_norm": t
 """Methods that change the head's weights without rows and without phase 3."""
 
 
+def defaults_of(name: str) -> dict[str, Any]:
+    """Give the parameters of a method of `METHODS` or `HEAD_RULES` with their defaults."""
+    signature = inspect.signature((METHODS | HEAD_RULES)[name])
+    return {
+        key: given.default
+        for key, given in signature.parameters.items()
+        if given.default is not inspect.Parameter.empty
+    }
+
+
 def parameters_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     """Check the parameters of a method and leave out those that are as by default.
 
@@ -225,11 +235,7 @@ def parameters_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
     known = METHODS | HEAD_RULES
     if name not in known:
         raise ValueError(f"unknown method {name!r}; choose one of {', '.join(known)}")
-    defaults = {
-        key: given.default
-        for key, given in inspect.signature(known[name]).parameters.items()
-        if given.default is not inspect.Parameter.empty
-    }
+    defaults = defaults_of(name)
     for key in parameters:
         if key not in defaults:
             choices = ", ".join(defaults) or "none"

@@ -87,7 +87,7 @@ def trained(
         own.mkdir(parents=True, exist_ok=True)
         _write(result, _train(network, own, cpu, on_epoch))
     shutil.rmtree(own / "checkpoints", ignore_errors=True)
-    return _read(result)
+    return read(network, folder)
 
 
 def is_trained(network: Network, folder: Path) -> bool:
@@ -223,8 +223,9 @@ def _write(path: Path, kept: Trained) -> None:
         np.savez(stream, **content)
 
 
-def _read(path: Path) -> Trained:
-    with np.load(path, allow_pickle=False) as archive:
+def read(network: Network, folder: Path) -> Trained:
+    """Read what phase 1 left; see `is_trained`."""
+    with np.load(folder / network.file_stem / RESULT, allow_pickle=False) as archive:
         arrays = {name: archive[name] for name in ARRAYS}
         names = [name for name in archive.files if name.startswith(PREFIX)]
         head = {name.removeprefix(PREFIX): archive[name] for name in names}

@@ -11,6 +11,7 @@ import pandas as pd
 
 from expansive.files import atomic_write
 from expansive.study.cells import Result
+from expansive.study.methods import defaults_of
 
 PHASES = ("backbone", "embed", "expand", "head")
 SCORES = ("balanced_accuracy", "g_mean", "macro_f1", "many", "medium", "few")
@@ -50,16 +51,18 @@ def _row(result: Result) -> dict[str, Any]:
     seconds = result["seconds"] if done else {}
     cpu_seconds = result["cpu_seconds"] if done else {}
     schedule = result["settings"]["network"]["schedule"]
-    after = sum(seconds.get(phase, 0.0) for phase in PHASES[1:]) if done else np.nan
+    # A method that only changes the head needs no embeddings of the training rows.
+    after = PHASES[1:] if "expand" in seconds else PHASES[-1:]
     return {
         **names,
         "error": result.get("error"),
+        **_expansive(result["settings"]),
         **{key: _number(scores.get(key)) for key in SCORES},
         "mean_gap": float(np.mean(result["gap"])) if done else np.nan,
         "synthetic_rows": _number(result.get("synthetic_rows")),
         **{f"seconds_{phase}": _number(seconds.get(phase)) for phase in PHASES},
         **{f"cpu_seconds_{phase}": _number(cpu_seconds.get(phase)) for phase in PHASES},
-        "seconds_after": after,
+        "seconds_after": sum(seconds[phase] for phase in after) if done else np.nan,
         "parameters": _number(result.get("parameters")),
         "generator_parameters": _number(result.get("generator_parameters")),
         "epochs": schedule["epochs"],
@@ -71,6 +74,16 @@ def _row(result: Result) -> dict[str, Any]:
         "head_norms": result.get("head_norms"),
         "train_counts": result.get("train_counts"),
     }
+
+
+def _expansive(settings: Result) -> dict[str, Any]:
+    """Give what EOS draws from, defaults filled in; other methods have none of it."""
+    if settings["method"] != "eos":
+        return {"enemies": None, "k": np.nan, "expansion": None}
+    chosen = defaults_of("eos") | settings["parameters"]
+    enemies = "reference code" if chosen["reference_compat"] else chosen["enemies"]
+    low, high = chosen["expansion"]
+    return {"enemies": enemies, "k": float(chosen["k"]), "expansion": f"{low:g} to {high:g}"}
 
 
 def _number(value: Any) -> float:

@@ -48,8 +48,8 @@ def blocks(
     Of several cells of a method in a block (losses, backbones) the mean is taken. Methods that
     miss a block are left out, so that all are compared on the same.
     """
-    wide = table.pivot_table(score, list(block), "method", aggfunc="mean", sort=False)
-    return wide.dropna(axis="columns")
+    wide = table.pivot_table(score, list(block), "method", aggfunc="mean")
+    return wide[list(table["method"].unique())].dropna(axis="columns")
 
 
 def ranking(wide: pd.DataFrame) -> Ranking:
@@ -62,8 +62,7 @@ def ranking(wide: pd.DataFrame) -> Ranking:
     q = np.abs(ranks.to_numpy()[:, None] - ranks.to_numpy()[None]) / unit * np.sqrt(2)
     p = pd.DataFrame(stats.studentized_range.sf(q, k, np.inf), wide.columns, wide.columns)
     critical = float(stats.studentized_range.ppf(1 - LEVEL, k, np.inf) / np.sqrt(2) * unit)
-    friedman = float(stats.friedmanchisquare(*wide.T.to_numpy()).pvalue) if n > 1 else np.nan
-    return Ranking(ranks, friedman, critical, p, n)
+    return Ranking(ranks, _friedman(wide), critical, p, n)
 
 
 def against(wide: pd.DataFrame, reference: str) -> pd.DataFrame:
@@ -110,12 +109,21 @@ def holm(p: NDArray[np.float64]) -> NDArray[np.float64]:
     return corrected
 
 
+def _friedman(wide: pd.DataFrame) -> float:
+    if len(wide) < 2:
+        return np.nan
+    if (wide.nunique(axis=1) == 1).all():
+        return 1.0  # nothing but ties, for which the statistic is undefined
+    return float(stats.friedmanchisquare(*wide.T.to_numpy()).pvalue)
+
+
 def _tests(difference: NDArray[np.float64]) -> dict[str, float]:
     sd = float(difference.std(ddof=1))
     if not np.any(difference):
         return {"sd": sd, "p_t": 1.0, "p_permutation": 1.0, "p_wilcoxon": 1.0}
-    # Without spread there is no t: differences that are all the same are no noise.
-    p_t = float(stats.ttest_1samp(difference, 0.0).pvalue) if sd > 0 else 0.0
+    # Without spread, up to rounding, there is no t: differences that are all the same are no noise.
+    spread = sd > 1e-12 * abs(difference.mean())
+    p_t = float(stats.ttest_1samp(difference, 0.0).pvalue) if spread else 0.0
     signs = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=2**13, rng=0
     )

@@ -1,0 +1,432 @@
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from rich.console import Console
+from scipy import stats
+
+from expansive import cli
+from expansive.study import measure, methods, networks, plan, report, results, run
+from expansive.study import statistics as tests_of
+from expansive.study.cells import Cells, held
+from expansive.synthesis import SynthesisPlan
+
+pytestmark = pytest.mark.train
+
+torch.set_num_threads(1)
+
+TINY = """
+title: Tiny
+data: [{source: digits, imbalance: 20, augment: false}]
+backbones: [{name: resnet8, width: 2}]
+losses: [ce]
+methods: [none, smote, eos, {eos: {k: 20}}]
+seeds: 2
+schedule: {epochs: 2, batch_size: 64, warmup_epochs: 1}
+head: {epochs: 1}
+"""
+
+
+def study(text=TINY, **changes):
+    return replace(plan.parse(text, "the test"), **changes)
+
+
+def run_quietly(chosen, out, **options):
+    return run.run(chosen, out, Console(quiet=True), cpu=True, **options)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory):
+    out = tmp_path_factory.mktemp("study")
+    chosen = study(TINY.replace("imbalance: 20", "imbalance: 60"))
+    return chosen, out, run_quietly(chosen, out)
+
+
+# ---- plans and keys ---------------------------------------------------------------------------
+
+
+def test_the_keys_of_cells_do_not_change():
+    cells = list(plan.read_preset("cpu").cells())
+    stem = cells[0].file_stem
+    assert cells[0].name == "CIFAR-10 100:1/resnet8/ce/none/seed 0"
+    assert stem == "cifar-10-100-1-resnet8-ce-none-seed-0-6f8b8ff23b83"
+    assert len({cell.file_stem for cell in cells}) == len(cells)
+
+
+def test_an_extended_study_keeps_its_cells():
+    before = {cell.file_stem for cell in study().cells()}
+    more = TINY.replace("[none, ", "[none, {smote: {k: 5}}, random, ").replace(
+        "seeds: 2", "seeds: 3"
+    )
+    more = more.replace("[ce]", "[focal, ce]").replace("digits, ", "digits, tail: exponential, ")
+    assert before < {cell.file_stem for cell in study(more).cells()}
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ("imbalance: 20", "imbalance: 10"),
+        ("width: 2", "width: 4"),
+        ("[ce]", "[focal]"),
+        ("epochs: 2", "epochs: 3"),
+        ("head: {epochs: 1}", "head: {epochs: 2}"),
+        ("head: {epochs: 1}", "head: {epochs: 1, loss: ce}"),
+        ("[none, smote, eos, {eos: {k: 20}}]", "[{eos: {k: 21}}]"),
+    ],
+)
+def test_what_decides_a_result_changes_the_key(old, new):
+    assert old in TINY
+    before = {cell.file_stem for cell in study().cells()}
+    assert not before & {cell.file_stem for cell in study(TINY.replace(old, new)).cells()}
+
+
+def test_a_jpeg_file_may_lie_anywhere_but_is_not_cifar10():
+    cpu = plan.read_preset("cpu")
+    stems = [
+        next(cpu.with_sources({"cifar10": source}).cells()).file_stem
+        for source in ("cifar10", "cifar10-jpeg:a.npz", "cifar10-jpeg:/b/c.npz")
+    ]
+    assert stems[1] == stems[2] != stems[0]
+    moved = cpu.with_sources({"cifar10": "cifar10-jpeg:a.npz"})
+    assert next(moved.networks()).data_name == "CIFAR-10 (JPEG) 100:1"
+    with pytest.raises(ValueError, match="'mnist' is not in the study; it has cifar10"):
+        cpu.with_sources({"mnist": "x"})
+
+
+@pytest.mark.parametrize("name", plan.PRESETS)
+def test_presets_have_a_reference_and_enough_seeds_to_tell(name):
+    chosen = plan.read_preset(name)
+    assert chosen.reference == "eos"
+    assert len(chosen.seeds) >= (3 if name == "quick" else 5)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("[ce]", "[cross]", "unknown loss 'cross'; choose one of ce, focal"),
+        ("smote, eos", "smoke, eos", "unknown method 'smoke'; choose one of random, smote"),
+        ("k: 20", "K: 20", "method 'eos' has no parameter 'K'; it has enemies, k"),
+        ("seeds: 2", "seeds: [a]", "seeds must be"),
+        ("seeds: 2", "seeds: 0", "'seeds' is missing or empty"),
+        ("epochs: 2", "epoch: 2", "unknown field 'epoch' of schedule"),
+        ("resnet8", "resnet9", "depth must be 6 n"),
+        ("title: Tiny", "titel: Tiny", "unknown field 'titel' of the study"),
+        ("title: Tiny", "reference: random", "reference 'random' is not among the methods none"),
+        ("title: Tiny", "title: [", "is no YAML"),
+    ],
+)
+def test_a_mistake_in_a_study_is_named(old, new, message):
+    assert old in TINY
+    with pytest.raises(ValueError, match=re.escape(message)):
+        study(TINY.replace(old, new, 1))
+
+
+def test_only_keeps_the_cells_of_a_pattern():
+    kept = plan.selected(study().cells(), "/eos*/seed 1")
+    assert [cell.method_name for cell in kept] == ["eos", "eos k=20"]
+    with pytest.raises(ValueError, match="no cell fits only='gan'; a cell's name is like 'Digits"):
+        plan.selected(study().cells(), "gan")
+
+
+# ---- methods ----------------------------------------------------------------------------------
+
+
+def embeddings(counts=(60, 25, 12), seed=0):
+    rng = np.random.default_rng(seed)
+    y = np.repeat(np.arange(len(counts)), counts)
+    x = rng.normal(size=(len(y), 5)).astype(np.float32) + y[:, None].astype(np.float32)
+    order = rng.permutation(len(y))
+    return x[order], y[order].astype(np.int64)
+
+
+@pytest.mark.parametrize("name", sorted({*methods.METHODS} - {"crt", "mixup", "remix", "adasyn"}))
+def test_over_samplers_keep_the_rows_and_balance_the_classes(name):
+    x, y = embeddings()
+    rows = methods.make_rows(name, x, y, {}, 3)
+    np.testing.assert_array_equal(rows.real.x, x)
+    made = np.asarray(rows.plan.labels(0, rows.plan.n_samples))
+    assert np.bincount(np.concatenate([y, made])).tolist() == [60, 60, 60]
+    picked = [30, 3, 30]
+    some = rows.plan.generate_rows(rows.real.x, np.array(picked))
+    assert some.shape == (3, 5)
+    assert torch.equal(torch.as_tensor(some[0]), torch.as_tensor(some[2]))
+    again = methods.make_rows(name, x, y, {}, 3)
+    np.testing.assert_array_equal(again.plan.generate_rows(again.real.x, picked), some)
+
+
+def test_eos_is_the_plan_of_the_package():
+    x, y = embeddings()
+    parameters = {"enemies": "neighborhood", "k": 7, "expansion": [0.0, 0.5]}
+    rows = methods.make_rows("eos", x, y, parameters, 3)
+    plan_ = SynthesisPlan.eos(x, y, k=7, enemies="neighborhood", expansion=(0, 0.5), seed=3)
+    np.testing.assert_array_equal(
+        rows.plan.generate_rows(rows.real.x, np.arange(9)), plan_.generate(x, 0, 9)
+    )
+
+
+def test_adasyn_fills_the_small_classes():
+    x, y = embeddings((60, 40, 30))
+    rows = methods.make_rows("adasyn", x, y, {}, 0)
+    assert set(np.asarray(rows.plan.labels(0, rows.plan.n_samples))) == {1, 2}
+
+
+def test_crt_draws_every_class_equally_often_and_begins_anew():
+    x, y = embeddings()
+    rows = methods.make_rows("crt", x, y, {}, 0)
+    assert rows.reinit_head
+    assert rows.plan.n_samples == 0
+    assert np.bincount(rows.real.y).tolist() == [60, 60, 60]
+    known = {row.tobytes() for row in x}
+    assert {row.tobytes() for row in rows.real.x.numpy()} <= known
+
+
+def test_mixup_labels_by_share_and_remix_for_the_smaller_class():
+    # In one dimension the class is the value, so a mixed row says what share it has of each.
+    y = np.repeat([0, 1], [3000, 100]).astype(np.int64)
+    x = y[:, None].astype(np.float32)
+
+    def labels(name, low, high):
+        rows = methods.make_rows(name, x, y, {}, 0)
+        share = rows.plan.generate_rows(x, np.arange(rows.plan.n_samples)).numpy()[:, 0]
+        drawn = rows.plan.labels(0, rows.plan.n_samples)
+        return drawn[(share > low) & (share < high)]
+
+    assert 0.2 < labels("mixup", 0.2, 0.4).mean() < 0.4
+    assert 0.6 < labels("mixup", 0.6, 0.8).mean() < 0.8
+    assert 0.2 < labels("remix", 0.2, 0.4).mean() < 0.4  # the larger class has the larger share
+    assert labels("remix", 0.51, 0.8).mean() == 1.0
+
+
+def test_tau_norm_makes_the_norms_equal():
+    weight = np.array([[3.0, 4.0], [0.6, 0.8]], np.float32)
+    even = np.linalg.norm(methods.tau_norm(weight), axis=1)
+    np.testing.assert_allclose(even, 1.0, rtol=1e-6)
+    half = np.linalg.norm(methods.tau_norm(weight, tau=0.5), axis=1)
+    np.testing.assert_allclose(half, [5**0.5, 1.0], rtol=1e-6)
+
+
+# ---- running ----------------------------------------------------------------------------------
+
+
+def test_every_cell_is_scored_and_failures_are_kept(finished):
+    chosen, out, outcome = finished
+    assert outcome == (8, 2, 0)
+    kept = Cells(out / run.CELLS)
+    found = {cell.name: kept.read(cell) for cell in chosen.cells()}
+    failed = found["Digits 60:1/resnet8 width=2/ce/smote/seed 0"]
+    # The smallest class has fewer rows than SMOTE's neighbours.
+    assert failed["status"] == "failed"
+    assert failed["error"].startswith("ValueError: Expected n_neighbors")
+    eos, none = (found[f"Digits 60:1/resnet8 width=2/ce/{m}/seed 0"] for m in ("eos", "none"))
+    assert eos["scores"]["balanced_accuracy"] == pytest.approx(np.mean(eos["scores"]["recall"]))
+    assert np.sum(eos["scores"]["confusion"]) == eos["test_rows"]
+    assert eos["synthetic_rows"] + sum(eos["train_counts"]) == 10 * max(eos["train_counts"])
+    assert np.mean(eos["gap"]) < np.mean(none["gap"])
+    assert set(eos["seconds"]) == set(eos["cpu_seconds"]) == set(results.PHASES)
+    assert eos["seconds"]["backbone"] == none["seconds"]["backbone"] > 0
+    assert eos["environment"]["threads"] == 1
+    assert eos["settings"]["head"]["epochs"] == 1
+
+
+def test_phase_1_runs_once_and_leaves_its_head(finished):
+    chosen, out, _ = finished
+    assert len(list((out / run.NETWORKS).iterdir())) == 2
+    network = next(chosen.networks())
+    trained = networks.read(network, out / run.NETWORKS)
+    head = networks.head_of(network, trained)
+    logits = head(torch.as_tensor(trained.test_x)).argmax(dim=1).numpy()
+    none = next(cell for cell in chosen.cells() if cell.method == "none")
+    scores = Cells(out / run.CELLS).read(none)["scores"]
+    right = [np.mean(logits[trained.test_y == c] == c) for c in range(10)]
+    assert scores["recall"] == pytest.approx(right)
+
+
+def test_a_cell_measured_again_is_the_same(finished):
+    chosen, out, _ = finished
+    cell = [cell for cell in chosen.cells() if cell.method == "eos"][1]
+    trained = networks.read(cell.network, out / run.NETWORKS)
+    again = measure.measure(cell, trained, cpu=True)
+    assert again["scores"] == Cells(out / run.CELLS).read(cell)["scores"]
+
+
+def test_finished_cells_are_not_run_again(finished, monkeypatch):
+    chosen, out, outcome = finished
+    monkeypatch.setattr(run, "measure", None)
+    monkeypatch.setattr(run, "trained", None)
+    assert run_quietly(chosen, out) == outcome
+
+
+def test_no_time_left_says_what_is_left(tmp_path):
+    assert run_quietly(study(), tmp_path, max_minutes=0) == (0, 0, 8)
+
+
+def test_a_loss_that_diverges_fails_its_cells_alone(tmp_path):
+    wild = study(TINY.replace("batch_size: 64", "batch_size: 64, lr: 1.0e+30"), seeds=[0])
+    assert run_quietly(wild, tmp_path) == (4, 4, 0)
+    cell = next(wild.cells())
+    assert "the loss of the backbone is nan" in Cells(tmp_path / run.CELLS).read(cell)["error"]
+
+
+def test_two_runs_in_one_folder_do_not_collide(tmp_path):
+    (tmp_path / ".lock").write_text("99999999")  # of a process that is long dead
+    with held(tmp_path):
+        with pytest.raises(BlockingIOError, match=f"being run by process {os.getpid()}: wait"):
+            run_quietly(study(), tmp_path)
+        assert not (tmp_path / run.CELLS).exists()
+
+
+def test_killed_at_any_moment_no_cell_is_lost_or_repeated(tmp_path):
+    out, file = tmp_path / "out", tmp_path / "study.yaml"
+    file.write_text(TINY)
+    arguments = ["bench", str(file), "--out", str(out), "--threads", "1", "--cpu"]
+    program = f"from expansive.cli import main; raise SystemExit(main({arguments}))"
+    command = [sys.executable, "-c", program]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+
+    def finished_cells():
+        return {path.name: path.stat().st_mtime_ns for path in (out / run.CELLS).glob("*.json")}
+
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    while len(finished_cells()) < 3 and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    assert process.wait() == -signal.SIGKILL
+    before = finished_cells()
+    assert 3 <= len(before) < 8
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    after = finished_cells()
+    assert before.items() <= after.items()
+    assert set(after) == {f"{cell.file_stem}.json" for cell in study().cells()}
+    assert len(list((out / run.NETWORKS).iterdir())) == 2
+    assert (out / "report.html").is_file()
+
+
+def test_a_killed_phase_1_goes_on_from_its_checkpoint(tmp_path):
+    network = next(study().networks())
+
+    def stop(record):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        networks.trained(network, tmp_path / "a", True, stop)
+    epochs = []
+    resumed = networks.trained(
+        network, tmp_path / "a", True, lambda record: epochs.append(record["epoch"])
+    )
+    assert epochs == [2]
+    whole = networks.trained(network, tmp_path / "b", True, lambda record: None)
+    np.testing.assert_array_equal(resumed.train_x, whole.train_x)
+    assert resumed.facts["cpu_seconds"]["backbone"] > 0
+    assert not (tmp_path / "a" / network.file_stem / "checkpoints").exists()
+
+
+# ---- statistics -------------------------------------------------------------------------------
+
+
+def test_holm_corrects_step_by_step():
+    p = np.array([0.01, 0.04, 0.03, 0.5])
+    np.testing.assert_allclose(tests_of.holm(p), [0.04, 0.09, 0.09, 0.5])
+
+
+def test_blocks_average_over_losses_and_keep_pairs():
+    rows = [
+        {"data": "d", "seed": seed, "loss": loss, "method": method, "balanced_accuracy": value}
+        for seed in (0, 1)
+        for loss, shift in (("a", 0.0), ("b", 0.2))
+        for method, value in (("z", seed + shift), ("y", 5 + seed + shift))
+    ]
+    rows.append({"data": "d", "seed": 0, "loss": "a", "method": "half", "balanced_accuracy": 1.0})
+    wide = tests_of.blocks(pd.DataFrame(rows))
+    assert list(wide.columns) == ["z", "y"]
+    np.testing.assert_allclose(wide.to_numpy(), [[0.1, 5.1], [1.1, 6.1]])
+
+
+def test_ranks_follow_demsar():
+    # Table 6 of Demšar 2006: four methods on 14 data sets have these ranks and this distance.
+    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(14, 4)), columns=list("abcd"))
+    found = tests_of.ranking(wide)
+    assert found.critical_difference == pytest.approx(2.569 * (4 * 5 / (6 * 14)) ** 0.5, rel=1e-3)
+    assert found.ranks.sum() == pytest.approx(10)
+    assert found.p_friedman == pytest.approx(stats.friedmanchisquare(*wide.T.to_numpy()).pvalue)
+    at_distance = stats.studentized_range.sf(2.569 * 2**0.5, 4, np.inf)
+    assert at_distance == pytest.approx(0.05, abs=1e-3)
+    a, b = found.ranks[["a", "b"]]
+    significant = abs(a - b) > found.critical_difference
+    assert (found.p_nemenyi.loc["a", "b"] < 0.05) == significant
+
+
+def test_a_difference_within_the_noise_is_not_claimed():
+    rng = np.random.default_rng(0)
+    base = rng.normal(0.7, 0.05, 5)
+    wide = pd.DataFrame(
+        {
+            "ours": base + rng.normal(0, 0.002, 5),
+            "far": base - 0.03,
+            "near": base + rng.normal(0, 0.02, 5),
+        }
+    )
+    found = tests_of.against(wide, "ours")
+    assert found["verdict"].to_dict() == {"far": "better", "near": "no difference claimed"}
+    expected = stats.ttest_rel(wide["ours"], wide["far"]).pvalue
+    assert found.loc["far", "p_t"] == pytest.approx(expected)
+    assert found.loc["far", "p_holm"] == pytest.approx(2 * expected)
+    # Five pairs: however clear, these two cannot be smaller.
+    least = tests_of.smallest_wilcoxon(5)
+    assert least == found.loc["far", "p_wilcoxon"] == found.loc["far", "p_permutation"] == 0.0625
+
+
+# ---- report -----------------------------------------------------------------------------------
+
+
+def test_the_report_has_the_numbers_of_the_cells(finished, capsys):
+    chosen, out, _ = finished
+    Console(width=120).print(report.write(chosen, out))
+    assert "Digits 60:1, resnet8 width=2, ce" in capsys.readouterr().out
+    table = pd.read_parquet(out / "results.parquet")
+    kept = Cells(out / run.CELLS)
+    mine = [kept.read(cell)["scores"] for cell in chosen.cells() if cell.method_name == "eos k=20"]
+    accuracies = 100 * np.array([scores["balanced_accuracy"] for scores in mine])
+    expected = f"{accuracies.mean():.1f} ± {accuracies.std(ddof=1):.1f}"
+    markdown = (out / "report.md").read_text()
+    assert f"| eos k=20 | {expected} |" in markdown
+    row = report.accuracy_table(table[table["status"] == "done"]).set_index("method")
+    assert row.loc["eos k=20", "ce"] == expected
+    assert "cannot go below p = 0.5" in markdown
+    assert "2 of these failed" in markdown
+    page = (out / "report.html").read_text()
+    assert "http" not in page
+    pictures = re.findall(r"\((\S+\.png)\)", markdown)
+    assert len(pictures) == page.count("data:image/png;base64,") == 5
+    assert all((out / name).read_bytes()[:4] == b"\x89PNG" for name in pictures)
+    text = pd.read_csv(out / "results.csv")
+    assert list(text["method"]) == list(table["method"])
+    assert json.loads(json.dumps(text["balanced_accuracy"].dropna().tolist()))
+
+
+def test_accuracies_stay_with_their_method_and_loss():
+    rows = pd.DataFrame(
+        [
+            {"method": method, "loss": loss, "balanced_accuracy": value}
+            for loss, values in (("z", (0.5, 0.2, 0.9)), ("a", (0.1, 0.3, 0.4)))
+            for method, value in zip(("none", "eos", "crt"), values, strict=True)
+        ]
+    )
+    table = report.accuracy_table(rows).set_index("method")
+    assert table["z"].to_dict() == {"none": "50.0", "eos": "20.0", "crt": "90.0"}
+    assert table["a"].to_dict() == {"none": "10.0", "eos": "30.0", "crt": "40.0"}
+
+
+def test_the_command_asks_for_one_study(capsys, tmp_path):
+    assert cli.main(["bench", "--out", str(tmp_path)]) == 2
+    assert "give either the YAML file of a study or --preset" in capsys.readouterr().err
+    assert cli.main(["bench", "--preset", "cpu", "--report-only", "--out", str(tmp_path)]) == 2
+    assert "no cell of the study has scores" in capsys.readouterr().err
