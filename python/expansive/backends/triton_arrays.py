@@ -44,17 +44,24 @@ def scratch(memory_budget: int) -> int:
 
 
 @contextmanager
-def beside(x: Rows) -> Iterator[None]:
-    """Have kernels run on the device the rows lie on, in the caller's stream there."""
+def beside(x: Rows, home: torch.device | None = None) -> Iterator[None]:
+    """Have kernels run on `home`, or on the device the rows lie on, or on the current one.
+
+    Where the rows lie on that device, in the stream that was the caller's when they were passed.
+    """
     if INTERPRETED:
         with np.errstate(over="ignore", invalid="ignore"):  # infinity or NaN, as on a GPU
             yield
-    elif isinstance(x.data, DeviceArray):
-        stream = torch.cuda.ExternalStream(x.data.stream, x.data.device)  # type: ignore[no-untyped-call]
-        with torch.cuda.device(x.data.device), torch.cuda.stream(stream):
+        return
+    there = torch.device(x.device) if isinstance(x.data, DeviceArray) else None
+    place = home or there or device()
+    with torch.cuda.device(place):
+        if there != place:
             yield
-    else:
-        yield
+        else:
+            stream = torch.cuda.ExternalStream(x.data.stream, place)  # type: ignore[no-untyped-call]
+            with torch.cuda.stream(stream):
+                yield
 
 
 def upload(x: Rows) -> Tensor:
@@ -84,7 +91,7 @@ def share(x: Rows) -> Tensor:
 def give(result: Tensor, x: Rows) -> NDArray[Any] | DeviceArray:
     """Give a result the way the protocol wants it: on the device if `x` lies on one."""
     if isinstance(x.data, DeviceArray) and result.is_cuda:
-        return view(result)
+        return view(result.to(x.device))
     array: NDArray[Any] = result.cpu().numpy()
     return array
 
@@ -105,7 +112,7 @@ def scan(x: Tensor) -> tuple[int, float]:
 
 def fingerprint(x: Tensor) -> int:
     """Sum of mixed 64-bit words (splitmix64 of word xor mixed position), modulo 2**64."""
-    raw = x.contiguous().view(torch.uint8).flatten()
+    raw = x.flatten().view(torch.uint8)
     words = torch.nn.functional.pad(raw, (0, -len(raw) % 8)).view(torch.int64)
     total = torch.zeros((), dtype=torch.int64, device=x.device)
     for start in range(0, len(words), _WORDS):

@@ -94,7 +94,7 @@ class Index:
         memory_budget: int,
     ) -> tuple[Any, Any]:
         """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query."""
-        with beside(queries):
+        with beside(queries, self.rows.device):
             wide = self.wide or queries.dtype == "float64"
             distance, row = self._search(
                 upload(queries),

@@ -46,8 +46,9 @@ class Tiles:
 
 
 TABLE = {
-    # (queries + columns) * features * 2 bytes a stage, within 164, 100, 228, 228 and 100 KiB.
+    # (queries + columns) * features * 2 bytes a stage, within 164, 100, 100, 228, 228 and 100 KiB.
     "sm_80": Tiles(queries=128, columns=128, features=64, warps=8, stages=3),
+    "sm_86": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
     "sm_89": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
     "sm_90": Tiles(queries=128, columns=128, features=64, warps=8, stages=4),
     "sm_100": Tiles(queries=128, columns=128, features=64, warps=8, stages=4),
