@@ -15,10 +15,11 @@ import numpy as np
 
 import expansive as ex
 from expansive.arrays import DTYPES
+from expansive.backends import cuda
 from expansive.backends.registry import METRICS, RELATIONS
 
-BACKENDS_UNDER_TEST = ["cpu"]
-"""Backends that must give the bits of "reference"."""
+BACKENDS_UNDER_TEST = ["cpu", *(["cuda"] if cuda.unavailable() is None else [])]
+"""Backends that must give the bits of "reference"; "cuda" where there is a GPU."""
 
 ISAS = ["generic", "avx2", "avx512", "avx512bf16"]
 """Values of EXPANSIVE_ISA; a machine without one runs the best below it."""

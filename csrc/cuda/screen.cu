@@ -12,6 +12,7 @@
 #include "cuda/device_code.cuh"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
+#include "cuda/ptx.cuh"
 
 namespace expansive::cuda {
 namespace {
@@ -22,48 +23,12 @@ struct Stage {
 };
 static_assert(sizeof(Stage) * kStages <= 48 * 1024, "more needs an opt-in");
 
-__device__ uint32_t shared_address(const void* pointer) {
-  return static_cast<uint32_t>(__cvta_generic_to_shared(pointer));
-}
-
-__device__ void copy_part(uint32_t to, const uint16_t* from) {
-  asm volatile("cp.async.cg.shared.global [%0], [%1], 16;\n" ::"r"(to),
-               "l"(__cvta_generic_to_global(from))
-               : "memory");
-}
-__device__ void commit_copies() { asm volatile("cp.async.commit_group;\n" ::: "memory"); }
-template <int kPending>
-__device__ void await_copies() {
-  asm volatile("cp.async.wait_group %0;\n" ::"n"(kPending) : "memory");
-}
-
-__device__ void load_fragments(uint32_t (&fragment)[4], uint32_t address) {
-  asm volatile("ldmatrix.sync.aligned.m8n8.x4.shared.b16 {%0, %1, %2, %3}, [%4];\n"
-               : "=r"(fragment[0]), "=r"(fragment[1]), "=r"(fragment[2]), "=r"(fragment[3])
-               : "r"(address)
-               : "memory");
-}
-
-__device__ void multiply_add(float (&sum)[4], const uint32_t (&a)[4], uint32_t b0, uint32_t b1) {
-  asm volatile(
-      "mma.sync.aligned.m16n8k16.row.col.f32.bf16.bf16.f32 "
-      "{%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};\n"
-      : "+f"(sum[0]), "+f"(sum[1]), "+f"(sum[2]), "+f"(sum[3])
-      : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]), "r"(b0), "r"(b1));
-}
-
-// The larger; not a number if either is, so that it is never taken for far.
-__device__ float larger(float a, float b) {
-  float result;
-  asm("max.NaN.f32 %0, %1, %2;" : "=f"(result) : "f"(a), "f"(b));
-  return result;
-}
-
 using Sums = float[kFragmentsM][kFragmentsN][4];
 
 __device__ void load_stage(const ScreenTask& task, Stage& stage, int64_t query_block,
                            int64_t row_block, int64_t step) {
-  const uint32_t to_queries = shared_address(stage.queries), to_rows = shared_address(stage.rows);
+  const SharedAddress to_queries = shared_address(stage.queries),
+                      to_rows = shared_address(stage.rows);
   const uint16_t* queries =
       task.queries + query_block * kBlockQueries * task.padded_features + step * kStep;
   const uint16_t* rows = task.rows + row_block * kBlockRows * task.padded_features + step * kStep;
@@ -78,7 +43,7 @@ __device__ void load_stage(const ScreenTask& task, Stage& stage, int64_t query_b
 
 __device__ void multiply_stage(const Stage& stage, int warp_query, int warp_row, Sums& sums) {
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const uint32_t queries = shared_address(stage.queries), rows = shared_address(stage.rows);
+  const SharedAddress queries = shared_address(stage.queries), rows = shared_address(stage.rows);
 #pragma unroll
   for (int half = 0; half < kStep / 16; ++half) {
     uint32_t a[kFragmentsM][4], b[kFragmentsN / 2][4];
