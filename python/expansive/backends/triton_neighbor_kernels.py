@@ -10,7 +10,9 @@ queries, since few of them want the same tile.
 
 The same source runs compiled and in Triton's interpreter. Bits matter, so every fused
 multiply-add is a `tl.fma`, and kernels are launched with ``enable_fp_fusion=False``, which keeps
-the compiler from fusing others. Not yet run on a GPU.
+the compiler from fusing others. Kernels are not compiled anew for each count
+(``do_not_specialize``), only for d, whose divisibility decides how wide the loads are. Not yet run
+on a GPU.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ def wanted_pairs(query_code, code, RELATION: tl.constexpr):
     return wanted
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_query_blocks", "n_tiles", "n_steps"])
 def screen_kernel(
     queries,
     query_half,
@@ -104,7 +106,7 @@ def screen_kernel(
     tl.store(out + query * n_tiles + tile, bound)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_pairs", "n_each"])
 def refine_kernel(
     queries,
     query_inverse,
@@ -162,7 +164,7 @@ def refine_kernel(
     tl.store(place, total, mask=(pair < n_pairs)[:, None])
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def inverse_norm_kernel(rows, out, n, d, ROWS: tl.constexpr):
     """Write reciprocal norms; the squares are summed in the order of a distance."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
@@ -178,7 +180,7 @@ def inverse_norm_kernel(rows, out, n, d, ROWS: tl.constexpr):
     tl.store(out + row, 1.0 / tl.sqrt(squared), mask=row < n)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n"])
 def finish_kernel(squares, out, n, METRIC: tl.constexpr, BLOCK: tl.constexpr):
     """Turn squared distances into the metric's distance, then round to the output's type."""
     i = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

@@ -82,7 +82,7 @@ def draw_rows(
     return tl.load(bases + base), tl.load(partners + partner), weight
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_rows", "n_classes"])
 def draw_kernel(
     rows,
     sample_start,
@@ -134,7 +134,7 @@ def bfloat16_bits(value):
     return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to(tl.uint16).to(tl.int16, bitcast=True)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=["n_rows", "n_classes"])
 def synthesize_kernel(
     x,
     rows,
