@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <stdexcept>
 #include <string>
 
 #include "bindings/names.h"
@@ -42,8 +43,12 @@ class Memory {
     memory_ = allocate(bytes, stream_);
   }
   ~Memory() {
-    const OnDevice here(device_);
-    release(memory_, stream_);
+    try {
+      const OnDevice here(device_);
+      release(memory_, stream_);
+    } catch (const std::runtime_error&) {
+      // At the end of the process the runtime may be gone, and the memory with it.
+    }
   }
   Memory(const Memory&) = delete;
   Memory& operator=(const Memory&) = delete;

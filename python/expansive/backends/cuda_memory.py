@@ -80,8 +80,14 @@ class Place:
         return self.upload(x.data)
 
     def holds(self, x: Rows) -> bool:
-        """Whether the rows lie on this device."""
-        return isinstance(x.data, DeviceArray) and x.data.device == self.device
+        """Whether the rows lie on this device, and this is a place for such rows.
+
+        Memory of the module's own is freed in the order of its own stream, so nothing else may use
+        it.
+        """
+        if self.allocate is None or not isinstance(x.data, DeviceArray):
+            return False
+        return x.data.device == self.device
 
 
 HOST_DATA = Place(0, 0, None)

@@ -84,8 +84,8 @@ class Index:
     ) -> tuple[Any, Any]:
         """Distances and row numbers, [n_queries, k]; `own_rows` are excluded, one a query.
 
-        `DeviceArray`s where the queries lie on this device, from their allocator and in the order
-        of their stream, else ndarrays.
+        `DeviceArray`s where database and queries lie on the device, from the queries' allocator and
+        in the order of their stream, else ndarrays.
         """
         codes = None if relation == "any" else codes
         on_device = self.place.holds(queries)
