@@ -87,7 +87,7 @@ def test_a_file_larger_than_the_budget_is_streamed(
     monkeypatch.setenv("MALLOC_TRIM_THRESHOLD_", str(1 << 16))
     arguments = [str(file), *map(str, (N, QUERIES, K, BUDGET))]
     found: list[dict[str, Any]] = [
-        json.loads(line) for line in run_python(MEASURE, arguments=arguments).splitlines()
+        json.loads(line) for line in run_python(MEASURE, 300, arguments).splitlines()
     ]
     assert [entry["work"] for entry in found] == ["rows_of_x", "other_points"]
     for entry in found:
