@@ -132,13 +132,6 @@ void write(QueryBlock& block, Metric metric, int64_t k, const Neighbors& out) {
   }
 }
 
-// A block's shares as they finish: the last one to come writes the result.
-struct Pending {
-  std::mutex mutex;
-  std::unique_ptr<QueryBlock> merged;
-  int64_t finished = 0;
-};
-
 // Queries by class, so that a tile's queries share their relation's ranges.
 std::vector<int64_t> class_order(const Queries& queries, Relation relation) {
   std::vector<int64_t> order(static_cast<size_t>(queries.rows.n));
@@ -149,6 +142,93 @@ std::vector<int64_t> class_order(const Queries& queries, Relation relation) {
   }
   return order;
 }
+
+// How the queries of a search are cut, and what of the database is packed at a time.
+struct Cut {
+  int64_t block;    // queries that go through the database together
+  int64_t shares;   // of a block's way through a stretch, when there are more threads than blocks
+  int64_t stretch;  // positions of the database
+  int64_t batch;    // queries whose blocks are all kept while stretches pass by
+};
+
+Cut cut(const SearchPlan& plan, const Resources& resources, int64_t stretch) {
+  const Database& database = plan.database;
+  const int64_t n = plan.queries.rows.n, tile = database.kernels->tile_queries;
+  const int64_t even_share = divide_up(n, int64_t{4} * resources.threads);
+  const int64_t fitting = std::min(
+      {kBlockQueries, kBlockBytes / (database.images.words() * 4),
+       resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
+  const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
+  const int64_t kept = resources.memory_budget / 4 / QueryBlock::bytes_per_query(plan);
+  return {block, std::max<int64_t>(1, resources.threads / divide_up(n, block)), stretch,
+          std::max(block, kept / block * block)};
+}
+
+// The blocks of a batch of queries on their way through the database, stretch by stretch.
+class Batch {
+ public:
+  Batch(const SearchPlan& plan, const Cut& cut, int64_t first, int64_t end, int64_t k,
+        const Neighbors& out)
+      : plan_(plan),
+        cut_(cut),
+        first_(first),
+        end_(end),
+        k_(k),
+        out_(out),
+        blocks_(divide_up(end - first, cut.block)),
+        active_(static_cast<size_t>(blocks_ * cut.shares)),
+        pending_(static_cast<size_t>(blocks_)) {}
+
+  void visit(const Panels& panels, int threads, Interrupt& interrupt) {
+    worst_ = worse(worst_, panels.worst());
+    const int64_t n_panels =
+        divide_up(panels.end() - panels.first(), plan_.database.kernels->panel_columns);
+    const bool last = panels.end() == plan_.database.rows.n;
+    parallel_for(blocks_ * cut_.shares, threads, interrupt, [&](int64_t task, int worker) {
+      const int64_t share = task % cut_.shares, number = task / cut_.shares;
+      std::unique_ptr<QueryBlock>& mine = active_[static_cast<size_t>(task)];
+      if (!mine) {
+        const int64_t begin = first_ + number * cut_.block;
+        mine = std::make_unique<QueryBlock>(plan_, begin, std::min(end_, begin + cut_.block));
+      }
+      mine->visit(panels, n_panels * share / cut_.shares, n_panels * (share + 1) / cut_.shares,
+                  worst_, interrupt, worker);
+      if (last) finish(number, std::move(mine));
+    });
+  }
+
+ private:
+  // A block's shares as they finish: the last one to come writes the result.
+  struct Pending {
+    std::mutex mutex;
+    std::unique_ptr<QueryBlock> merged;
+    int64_t finished = 0;
+  };
+
+  void finish(int64_t number, std::unique_ptr<QueryBlock> share) {
+    Pending& result = pending_[static_cast<size_t>(number)];
+    const std::lock_guard lock(result.mutex);
+    if (result.merged) {
+      result.merged->merge(*share);
+    } else {
+      result.merged = std::move(share);
+    }
+    if (++result.finished < cut_.shares) return;
+    write(*result.merged, plan_.database.metric, k_, out_);
+    result.merged.reset();
+  }
+
+  const SearchPlan& plan_;
+  const Cut& cut_;
+  int64_t first_;
+  int64_t end_;
+  int64_t k_;
+  const Neighbors& out_;
+  int64_t blocks_;
+  std::vector<std::unique_ptr<QueryBlock>> active_;
+  std::vector<Pending> pending_;
+  Images worst_;
+};
 
 }  // namespace
 
@@ -170,7 +250,8 @@ NeighborIndex::NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes,
           make_database(rows, codes, n_classes, metric, basis, resources.threads, interrupt),
           std::nullopt}) {
   if (impl_->stretch_length(resources) >= rows.n) {
-    impl_->resident.emplace(impl_->database, 0, rows.n, resources.threads, interrupt);
+    impl_->resident.emplace(impl_->database, rows.n);
+    impl_->resident->pack(impl_->database, 0, rows.n, resources.threads, interrupt);
   }
 }
 
@@ -182,61 +263,25 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   const Database& database = impl_->database;
   check(queries.rows.d == database.rows.d, "queries and rows differ in features");
   check(relation == Relation::any || queries.codes != nullptr, "this relation needs labels");
+  if (queries.rows.n == 0) return;
   std::vector<double> query_scales;
   if (database.metric == Metric::cosine) {
     query_scales = find_row_scales(queries.rows, *database.kernels, resources.threads, interrupt);
   }
   const std::vector<int64_t> order = class_order(queries, relation);
-  const SearchPlan plan{database, queries, query_scales, order, std::min(k, database.rows.n),
-                        relation};
+  const int64_t n = database.rows.n, reachable = std::min(k, n);
+  const SearchPlan plan{database, queries, query_scales, order, reachable, relation};
+  const Cut pieces =
+      cut(plan, resources, impl_->resident ? n : std::min(n, impl_->stretch_length(resources)));
 
-  const int64_t n = queries.rows.n, tile = database.kernels->tile_queries;
-  const int64_t even_share = divide_up(n, int64_t{4} * resources.threads);
-  const int64_t fitting = std::min(
-      {kBlockQueries, kBlockBytes / (database.images.words() * 4),
-       resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
-  const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
-  const int64_t shares = std::max<int64_t>(1, resources.threads / divide_up(n, block));
-  const int64_t stretch = impl_->resident ? database.rows.n : impl_->stretch_length(resources);
-  // While stretches pass by, all blocks of a batch are kept.
-  const int64_t batch = std::max<int64_t>(
-      block, resources.memory_budget / 4 / QueryBlock::bytes_per_query(plan) / block * block);
-
-  for (int64_t first = 0; first < n; first += batch) {
-    const int64_t blocks = divide_up(std::min(batch, n - first), block);
-    std::vector<std::unique_ptr<QueryBlock>> active(static_cast<size_t>(blocks * shares));
-    std::vector<Pending> pending(static_cast<size_t>(blocks));
-    Images worst;
-    for (int64_t from = 0; from < database.rows.n; from += stretch) {
-      const int64_t length = std::min(stretch, database.rows.n - from);
-      std::optional<Panels> packed;
-      if (!impl_->resident) packed.emplace(database, from, length, resources.threads, interrupt);
-      const Panels& panels = impl_->resident ? *impl_->resident : *packed;
-      worst = worse(worst, panels.worst());
-      const int64_t n_panels = divide_up(length, database.kernels->panel_columns);
-      const bool last = from + length == database.rows.n;
-      parallel_for(blocks * shares, resources.threads, interrupt, [&](int64_t task, int worker) {
-        std::unique_ptr<QueryBlock>& mine = active[static_cast<size_t>(task)];
-        const int64_t share = task % shares, number = task / shares;
-        if (!mine) {
-          const int64_t begin = first + number * block;
-          mine = std::make_unique<QueryBlock>(plan, begin, std::min(n, begin + block));
-        }
-        mine->visit(panels, n_panels * share / shares, n_panels * (share + 1) / shares, worst,
-                    interrupt, worker);
-        if (!last) return;
-        Pending& result = pending[static_cast<size_t>(number)];
-        const std::lock_guard lock(result.mutex);
-        if (result.merged) {
-          result.merged->merge(*mine);
-          mine.reset();
-        } else {
-          result.merged = std::move(mine);
-        }
-        if (++result.finished < shares) return;
-        write(*result.merged, database.metric, k, out);
-        result.merged.reset();
-      });
+  std::optional<Panels> passing;
+  if (!impl_->resident) passing.emplace(database, pieces.stretch);
+  for (int64_t first = 0; first < queries.rows.n; first += pieces.batch) {
+    Batch batch(plan, pieces, first, std::min(queries.rows.n, first + pieces.batch), k, out);
+    for (int64_t from = 0; from < n; from += pieces.stretch) {
+      const int64_t length = std::min(pieces.stretch, n - from);
+      if (passing) passing->pack(database, from, length, resources.threads, interrupt);
+      batch.visit(passing ? *passing : *impl_->resident, resources.threads, interrupt);
     }
   }
 }

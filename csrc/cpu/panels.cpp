@@ -13,32 +13,32 @@ constexpr int64_t kPanelsPerTask = 16;
 
 int64_t width(const Database& database) { return database.kernels->panel_columns; }
 
-int64_t panel_count(const Kernels& kernels, int64_t columns) {
-  return divide_up(columns, kernels.panel_columns);
-}
+// Columns of as many whole panels as hold `count` positions.
+int64_t padded(const Database& database, int64_t count) { return round_up(count, width(database)); }
 
 }  // namespace
 
 int64_t Panels::bytes(const Database& database, int64_t count) {
-  const int64_t columns = panel_count(*database.kernels, count) * database.kernels->panel_columns;
+  const int64_t columns = padded(database, count);
   const int64_t words = database.images.words() + database.images.rescreen_words() + 2;
   return columns * words * static_cast<int64_t>(sizeof(uint32_t));
 }
 
-Panels::Panels(const Database& database, int64_t first, int64_t count, int threads,
-               Interrupt& interrupt)
-    : first_(first),
-      count_(count),
-      rescreen_words_(database.images.rescreen_words()),
-      data_(panel_count(*database.kernels, count) * database.kernels->panel_columns *
-            database.images.words()),
-      rescreen_data_(panel_count(*database.kernels, count) * database.kernels->panel_columns *
-                     rescreen_words_),
-      negated_half_norms_(static_cast<size_t>(panel_count(*database.kernels, count) *
-                                              database.kernels->panel_columns),
-                          -std::numeric_limits<float>::infinity()),
-      negated_rescreen_half_norms_(negated_half_norms_.size()) {
-  const int64_t n_panels = panel_count(*database.kernels, count);
+Panels::Panels(const Database& database, int64_t capacity)
+    : rescreen_words_(database.images.rescreen_words()),
+      data_(padded(database, capacity) * database.images.words()),
+      rescreen_data_(padded(database, capacity) * rescreen_words_),
+      negated_half_norms_(static_cast<size_t>(padded(database, capacity))),
+      negated_rescreen_half_norms_(negated_half_norms_.size()) {}
+
+void Panels::pack(const Database& database, int64_t first, int64_t count, int threads,
+                  Interrupt& interrupt) {
+  first_ = first;
+  count_ = count;
+  worst_ = {};
+  const int64_t n_panels = divide_up(count, width(database));
+  std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
+            -std::numeric_limits<float>::infinity());
   const int64_t at_once = std::max<int64_t>(1, database.images.group() / width(database));
   std::vector<Images> worst(static_cast<size_t>(threads));
   parallel_for(divide_up(n_panels, kPanelsPerTask), threads, interrupt,
@@ -46,13 +46,13 @@ Panels::Panels(const Database& database, int64_t first, int64_t count, int threa
                  const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
                  Images& mine = worst[static_cast<size_t>(worker)];
                  for (int64_t panel = task * kPanelsPerTask; panel < end; panel += at_once) {
-                   mine = worse(mine, pack(database, panel, std::min(end, panel + at_once)));
+                   mine = worse(mine, pack_some(database, panel, std::min(end, panel + at_once)));
                  }
                });
   for (const Images& images : worst) worst_ = worse(worst_, images);
 }
 
-Images Panels::pack(const Database& database, int64_t first_panel, int64_t end_panel) {
+Images Panels::pack_some(const Database& database, int64_t first_panel, int64_t end_panel) {
   const int64_t first = first_panel * width(database), stride = database.images.stride();
   const int64_t used = std::min(end_panel * width(database), count_) - first;
   thread_local std::vector<uint32_t> images;

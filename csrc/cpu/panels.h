@@ -44,9 +44,13 @@ inline Images worse(const Images& a, const Images& b) {
 
 class Panels {
  public:
+  // Room for `capacity` positions; memory of one stretch serves the next.
+  Panels(const Database& database, int64_t capacity);
+
   // Packs the positions [first, first + count) of the database; `first` is a multiple of the panel
   // width. Columns past the end hold zeros and a half norm that no threshold reaches.
-  Panels(const Database& database, int64_t first, int64_t count, int threads, Interrupt& interrupt);
+  void pack(const Database& database, int64_t first, int64_t count, int threads,
+            Interrupt& interrupt);
 
   static int64_t bytes(const Database& database, int64_t count);
 
@@ -63,11 +67,11 @@ class Panels {
   const Images& worst() const { return worst_; }
 
  private:
-  Images pack(const Database& database, int64_t first_panel, int64_t end_panel);
+  Images pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
   void transpose(const Database& database, const uint32_t* images, int64_t count, int64_t panel);
 
-  int64_t first_;
-  int64_t count_;
+  int64_t first_ = 0;
+  int64_t count_ = 0;
   int64_t rescreen_words_;
   AlignedWords data_;           // [panel][word][column]
   AlignedWords rescreen_data_;  // [position][word]
