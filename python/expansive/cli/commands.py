@@ -120,7 +120,9 @@ def train(
     lr: Annotated[float, typer.Option(help="Learning rate of SGD.")] = 0.1,
     schedule: Annotated[str, typer.Option(help="cosine, step or constant.")] = "cosine",
     method: MethodOption = Method.eos,
-    k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
+    k: Annotated[
+        int | None, typer.Option(help="Neighbours to draw from. Default: 100; 5 for smote.")
+    ] = None,
     enemies: EnemiesOption = Enemies.nearest,
     expansion: Expansion = (0.0, 1.0),
     augment: Annotated[bool, typer.Option(help="Random crops and mirror images.")] = True,

@@ -22,7 +22,6 @@ _COUNTS = {
     "epochs": 1,
     "head_epochs": 1,
     "batch_size": 1,
-    "k": 1,
     "warmup_epochs": 0,
     "num_workers": 0,
 }
@@ -54,7 +53,7 @@ class Settings:
     warmup_epochs: int = 5
     method: str | Callable[[Tensor, Tensor], Plan] = "eos"
     sampling_strategy: str | float | Mapping[int, int] = "auto"
-    k: int = 10
+    k: int | None = None
     enemies: str = "nearest"
     expansion: tuple[float, float] = (0.0, 1.0)
     reinit_head: bool = False
@@ -72,6 +71,8 @@ class Settings:
     def __post_init__(self) -> None:
         for name, least in _COUNTS.items():
             as_count(getattr(self, name), name, least)
+        if self.k is not None:
+            as_count(self.k, "k")
         as_seed(self.seed)
         as_expansion(self.expansion)
         if not self.lr > 0:

@@ -69,8 +69,8 @@ class ThreePhaseTrainer(Settings):
         How phase 2 plans; or (embeddings [n, d], labels [n]) -> `SynthesisPlan`.
     sampling_strategy : str, float or dict
         Rows to reach per class, as in imbalanced-learn.
-    k : int
-        Neighbours to draw from, for ``"eos"`` and ``"smote"``.
+    k : int or None
+        Neighbours to draw from, for ``"eos"`` and ``"smote"``; None: 100 and 5.
     enemies : {"nearest", "neighborhood"}
         Which enemies ``"eos"`` draws from.
     expansion : (float, float)
