@@ -160,3 +160,13 @@ def test_dtypes_by_any_name(name: str) -> None:
 def test_other_dtypes_are_refused(dtype: Any) -> None:
     with pytest.raises(ValueError, match=r"unknown dtype .*choose one of 'float16', 'bfloat16'"):
         arrays.dtype_name(dtype)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_largest_in_rows_of_more_elements_than_are_looked_at_at_once(dtype: str) -> None:
+    x = np.random.default_rng(0).standard_normal((5000, 700)).astype(np.float32)
+    bits = x.view(np.uint32) >> 16
+    given = arrays.Rows(bits.astype(np.uint16), dtype, lambda a: a)
+    rows = arrays.as_rows(x) if dtype == "float32" else given
+    expected = np.abs(x).max(axis=1) if dtype == "float32" else (bits & 0x7FFF).max(axis=1)
+    assert (rows.largest_in_rows() == expected).all()

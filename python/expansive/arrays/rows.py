@@ -17,6 +17,8 @@ from expansive.arrays.libraries import Torch, from_bits
 
 Wrap = Callable[[Any], Any]
 
+_ELEMENTS_AT_ONCE = 1 << 20
+
 
 @dataclass(frozen=True)
 class Rows:
@@ -67,8 +69,12 @@ class Rows:
         """Give the largest magnitude in each row; for bfloat16 on the host its bits."""
         if isinstance(self.data, DeviceArray):
             return library_of(self.data.owner).largest_in_rows(self.data.owner)
-        data = self.data & np.uint16(0x7FFF) if self.dtype == "bfloat16" else np.abs(self.data)
-        largest: NDArray[Any] = data.max(axis=1)
+        largest = np.empty(len(self.data), self.data.dtype)
+        step = max(1, _ELEMENTS_AT_ONCE // self.data.shape[1])
+        for start in range(0, len(self.data), step):  # the rows may be larger than the memory
+            part = self.data[start : start + step]
+            size = part & np.uint16(0x7FFF) if self.dtype == "bfloat16" else np.abs(part)
+            size.max(axis=1, out=largest[start : start + step])
         return largest
 
     def widened(self) -> NDArray[np.floating[Any]]:
