@@ -6,9 +6,10 @@ from collections.abc import Iterator
 
 import imblearn
 import pandas as pd
-import ranks
 import sklearn
 from result_files import markdown
+
+from expansive.study import statistics
 
 OURS = "EOS"
 
@@ -74,7 +75,7 @@ def text(results: pd.DataFrame, metrics: list[str], folds: int, admitted: int) -
 def places(classifier: str, by_metric: dict[str, pd.DataFrame]) -> Iterator[str]:
     """Say which method ranks first by each metric, and which place each EOS takes."""
     for metric, scores in by_metric.items():
-        found = ranks.ranking(scores).ranks.sort_values()
+        found = statistics.ranking(scores).ranks.sort_values()
         ours = [
             f"{method} is {place} of {len(found)}"
             for place, method in enumerate(found.index, 1)
@@ -85,13 +86,13 @@ def places(classifier: str, by_metric: dict[str, pd.DataFrame]) -> Iterator[str]
 
 def overview(by_metric: dict[str, pd.DataFrame]) -> str:
     """Mean score and mean rank of each method."""
-    rankings = {metric: ranks.ranking(scores) for metric, scores in by_metric.items()}
+    rankings = {metric: statistics.ranking(scores) for metric, scores in by_metric.items()}
     columns = {}
     for metric, scores in by_metric.items():
         columns[metric] = scores.mean().map("{:.3f}".format)
         columns[f"rank ({metric})"] = rankings[metric].ranks.map("{:.2f}".format)
     tests = "; ".join(
-        f"{metric}: p = {found.p_value:.2g}, CD = {found.critical_difference:.2f}"
+        f"{metric}: p = {found.p_friedman:.2g}, CD = {found.critical_difference:.2f}"
         for metric, found in rankings.items()
     )
     return f"{markdown(pd.DataFrame(columns), 'method')}\n\nFriedman test, CD: {tests}.\n"
@@ -105,7 +106,8 @@ def comparisons(by_metric: dict[str, pd.DataFrame]) -> Iterator[str]:
         yield f"### {method}\n"
         columns, words = {}, []
         for metric, scores in by_metric.items():
-            found = ranks.paired(scores.drop(columns=[o for o in ours if o != method]), method)
+            compared = scores.drop(columns=[other for other in ours if other != method])
+            found = statistics.against(compared, method, "p_wilcoxon")
             columns[metric] = found.apply(_cell, axis=1)
             words.append(f"- {metric}: {_words(found)}")
         yield markdown(pd.DataFrame(columns), "against")
@@ -118,7 +120,7 @@ def _cell(row: pd.Series) -> str:
 
 
 def _words(found: pd.DataFrame) -> str:
-    shown = found["p_holm"] < ranks.LEVEL
+    shown = found["p_holm"] < statistics.LEVEL
     groups = {
         "**better** than": found.index[shown & (found["wins"] > found["losses"])],
         "**worse** than": found.index[shown & (found["wins"] < found["losses"])],

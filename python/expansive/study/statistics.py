@@ -1,8 +1,10 @@
 """Whether methods differ by more than noise.
 
-Scores are compared in blocks of (data, seed): within a block all methods share network and rows.
-Friedman's test with Nemenyi's comparison of all pairs (Demšar 2006, JMLR 7) looks at ranks; against
-one reference, paired tests with Holm's correction (1979) look at differences.
+Scores are compared in blocks, within which all methods share what they work on: a table, or a pair
+of data set and seed. Friedman's test with Nemenyi's comparison of all pairs (Demšar 2006,
+"Statistical Comparisons of Classifiers over Multiple Data Sets", JMLR 7, sections 3.1.3 and 3.2.2)
+looks at ranks; against one reference, paired tests with Holm's correction (1979) look at
+differences.
 """
 
 from __future__ import annotations
@@ -15,6 +17,8 @@ from numpy.typing import NDArray
 from scipy import stats  # type: ignore[import-untyped]
 
 LEVEL = 0.05
+DIGITS = 9
+"""Scores that agree to so many decimals are equal: only rounding sets them apart."""
 
 
 class Ranking(NamedTuple):
@@ -57,6 +61,7 @@ def ranking(wide: pd.DataFrame) -> Ranking:
     n, k = wide.shape
     if k < 3:
         raise ValueError(f"ranks are tested for three methods or more, not {k}")
+    wide = wide.round(DIGITS)
     ranks = wide.rank(axis=1, ascending=False).mean()
     unit = np.sqrt(k * (k + 1) / (6 * n))
     q = np.abs(ranks.to_numpy()[:, None] - ranks.to_numpy()[None]) / unit * np.sqrt(2)
@@ -65,7 +70,7 @@ def ranking(wide: pd.DataFrame) -> Ranking:
     return Ranking(ranks, _friedman(wide), critical, p, n)
 
 
-def against(wide: pd.DataFrame, reference: str) -> pd.DataFrame:
+def against(wide: pd.DataFrame, reference: str, test: str = "p_t") -> pd.DataFrame:
     """Compare the reference with each other method, block by block.
 
     Parameters
@@ -74,22 +79,25 @@ def against(wide: pd.DataFrame, reference: str) -> pd.DataFrame:
         A row per block (two or more), a column per method.
     reference : str
         One of the columns.
+    test : {"p_t", "p_wilcoxon", "p_permutation"}
+        Which of the tests is corrected and decides.
 
     Returns
     -------
     DataFrame
-        A row per other method: ``difference`` (reference minus it, mean over blocks), ``sd``,
-        ``p_t`` (paired t), ``p_permutation`` (random signs, exact up to 2^13 of them),
-        ``p_wilcoxon``, ``p_holm`` (of `p_t`), and ``verdict``: ``"better"``, ``"worse"`` or
-        ``"no difference claimed"``.
+        A row per other method: ``wins``, ``ties`` and ``losses`` of the reference over blocks,
+        ``difference`` (reference minus it, mean over blocks), ``sd``, ``p_t`` (paired t),
+        ``p_permutation`` (random signs, exact up to 2^13 of them), ``p_wilcoxon`` (ties count half
+        for each side), all two-sided; ``p_holm``, of `test`, and ``verdict``: ``"better"``,
+        ``"worse"`` or ``"no difference claimed"``. Between methods that never differ, p is 1.
     """
     others = [name for name in wide.columns if name != reference]
     rows = []
     for name in others:
-        difference = (wide[reference] - wide[name]).to_numpy()
+        difference = (wide[reference] - wide[name]).round(DIGITS).to_numpy()
         rows.append({"method": name, "difference": difference.mean(), **_tests(difference)})
     made = pd.DataFrame(rows).set_index("method")
-    made["p_holm"] = holm(made["p_t"].to_numpy())
+    made["p_holm"] = holm(made[test].to_numpy())
     sign = np.where(made["difference"] > 0, "better", "worse")
     made["verdict"] = np.where(made["p_holm"] < LEVEL, sign, "no difference claimed")
     return made
@@ -119,17 +127,22 @@ def _friedman(wide: pd.DataFrame) -> float:
 
 def _tests(difference: NDArray[np.float64]) -> dict[str, float]:
     sd = float(difference.std(ddof=1))
+    found = {
+        "wins": int(np.sum(difference > 0)),
+        "ties": int(np.sum(difference == 0)),
+        "losses": int(np.sum(difference < 0)),
+        "sd": sd,
+    }
     if not np.any(difference):
-        return {"sd": sd, "p_t": 1.0, "p_permutation": 1.0, "p_wilcoxon": 1.0}
+        return found | {"p_t": 1.0, "p_permutation": 1.0, "p_wilcoxon": 1.0}
     # Without spread, up to rounding, there is no t: differences that are all the same are no noise.
     spread = sd > 1e-12 * abs(difference.mean())
     p_t = float(stats.ttest_1samp(difference, 0.0).pvalue) if spread else 0.0
     signs = stats.permutation_test(
         (difference,), np.mean, permutation_type="samples", n_resamples=2**13, rng=0
     )
-    return {
-        "sd": sd,
+    return found | {
         "p_t": p_t,
         "p_permutation": float(signs.pvalue),
-        "p_wilcoxon": float(stats.wilcoxon(difference).pvalue),
+        "p_wilcoxon": float(stats.wilcoxon(difference, zero_method="zsplit").pvalue),
     }
