@@ -1,6 +1,7 @@
 import json
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -15,7 +16,7 @@ from rich.console import Console
 from scipy import stats
 
 from expansive import cli
-from expansive.study import measure, methods, networks, plan, report, results, run
+from expansive.study import blocks, measure, methods, networks, plan, report, results, run
 from expansive.study import statistics as tests_of
 from expansive.study.cells import Cells, held
 from expansive.synthesis import SynthesisPlan
@@ -206,12 +207,15 @@ def test_mixup_labels_by_share_and_remix_for_the_smaller_class():
     assert labels("remix", 0.51, 0.8).mean() == 1.0
 
 
-def test_tau_norm_makes_the_norms_equal():
+def test_tau_norm_makes_the_norms_equal_and_leaves_out_the_bias():
     weight = np.array([[3.0, 4.0], [0.6, 0.8]], np.float32)
-    even = np.linalg.norm(methods.tau_norm(weight), axis=1)
-    np.testing.assert_allclose(even, 1.0, rtol=1e-6)
-    half = np.linalg.norm(methods.tau_norm(weight, tau=0.5), axis=1)
-    np.testing.assert_allclose(half, [5**0.5, 1.0], rtol=1e-6)
+    head = {"weight": weight, "bias": np.array([2.0, -1.0], np.float32)}
+    even = methods.tau_norm(head)
+    np.testing.assert_allclose(np.linalg.norm(even["weight"], axis=1), 1.0, rtol=1e-6)
+    assert even["bias"].tolist() == [0.0, 0.0]
+    half = methods.tau_norm({"weight": weight}, tau=0.5)
+    np.testing.assert_allclose(np.linalg.norm(half["weight"], axis=1), [5**0.5, 1.0], rtol=1e-6)
+    assert set(half) == {"weight"}
 
 
 # ---- running ----------------------------------------------------------------------------------
@@ -384,6 +388,26 @@ def test_a_difference_within_the_noise_is_not_claimed():
     assert least == found.loc["far", "p_wilcoxon"] == found.loc["far", "p_permutation"] == 0.0625
 
 
+def test_ties_share_their_ranks():
+    two = pd.DataFrame({"x": [0.5, 0.5], "y": [0.5 + 1e-12, 0.4], "z": [0.1, 0.9]})
+    assert tests_of.ranking(two).ranks.tolist() == [1.75, 2.25, 2.0]
+
+
+def test_wins_ties_and_losses_are_counted_and_the_test_may_be_chosen():
+    a = np.random.default_rng(0).random(14)
+    wide = pd.DataFrame({"a": a, "b": a + np.linspace(0.1, 0.2, 14), "c": a + 1e-12})
+    found = tests_of.against(wide, "a", "p_wilcoxon")
+    assert found.loc["b", ["wins", "ties", "losses"]].tolist() == [0, 0, 14]
+    assert found.loc["c", ["wins", "ties", "losses"]].tolist() == [0, 14, 0]
+    # The smallest two-sided p of 14 pairs is 2 / 2^14, here times the two methods.
+    assert found.loc["b", "p_holm"] == pytest.approx(2 * 2 / 2**14)
+    assert found["verdict"].to_dict() == {"b": "worse", "c": "no difference claimed"}
+    half = wide.assign(b=np.where(np.arange(14) < 2, a, wide["b"]))
+    p = tests_of.against(half, "a").loc["b", "p_wilcoxon"]
+    assert p == stats.wilcoxon(half["a"] - half["b"], zero_method="zsplit").pvalue
+    assert p != stats.wilcoxon(half["a"] - half["b"]).pvalue
+
+
 # ---- report -----------------------------------------------------------------------------------
 
 
@@ -397,10 +421,15 @@ def test_the_report_has_the_numbers_of_the_cells(finished, capsys):
     accuracies = 100 * np.array([scores["balanced_accuracy"] for scores in mine])
     expected = f"{accuracies.mean():.1f} ± {accuracies.std(ddof=1):.1f}"
     markdown = (out / "report.md").read_text()
-    assert f"| eos k=20 | {expected} |" in markdown
+    assert f"| eos nearest k=20 | {expected} |" in markdown
     row = report.accuracy_table(table[table["status"] == "done"]).set_index("method")
-    assert row.loc["eos k=20", "ce"] == expected
+    assert row.loc["eos nearest k=20", "ce"] == expected
     assert "cannot go below p = 0.5" in markdown
+    assert "The reference, eos nearest k=10: " in markdown
+    assert "Friedman's test that all 3 methods rank alike: p = " in markdown
+    eos = table[table["method"] == "eos nearest k=10"]
+    epochs = 2 * (eos["seconds_after"].sum() / eos["seconds_backbone"].sum())
+    assert f"| {epochs:.2f} | {50 * epochs:.1f} |" in markdown
     assert "2 of these failed" in markdown
     page = (out / "report.html").read_text()
     assert "http" not in page
@@ -410,6 +439,27 @@ def test_the_report_has_the_numbers_of_the_cells(finished, capsys):
     text = pd.read_csv(out / "results.csv")
     assert list(text["method"]) == list(table["method"])
     assert json.loads(json.dumps(text["balanced_accuracy"].dropna().tolist()))
+
+
+def test_the_report_is_written_again_from_its_table_alone(finished, tmp_path):
+    chosen, out, _ = finished
+    report.write(chosen, out)
+    projection = next(out.glob("*-projection.png")).name
+    for name in ("results.parquet", projection):
+        shutil.copy(out / name, tmp_path)
+    report.write(chosen, tmp_path)
+    for name in ("report.md", "report.html", "results.csv", projection):
+        assert (tmp_path / name).read_bytes() == (out / name).read_bytes(), name
+    assert not (tmp_path / run.CELLS).exists()
+    with pytest.raises(ValueError, match="no cell of the study has scores"):
+        report.write(study(), tmp_path)  # the table of another study is not this one's
+
+
+def test_columns_of_numbers_alone_stand_to_the_right():
+    texts = pd.DataFrame({"method": ["a"], "p": ["< 0.0001"], "d": ["+1.0 ± 2"], "of": ["3 <b>"]})
+    assert blocks._numbers(texts.assign(none="")) == [False, True, True, True, True]
+    assert "<td>a</td>" in blocks._html(blocks.TextTable(texts))
+    assert '<td class="number">3 &lt;b&gt;</td>' in blocks._html(blocks.TextTable(texts))
 
 
 def test_accuracies_stay_with_their_method_and_loss():

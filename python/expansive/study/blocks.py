@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import html
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -28,9 +29,8 @@ p { max-width: 50em; } figcaption, .muted { color: $muted; font-size: 14px; }
 .table, figure { background: #fff; border: 1px solid #e3e8ee; border-radius: 10px;
   padding: 12px 18px; margin: 14px 0; overflow-x: auto; }
 table { border-collapse: collapse; font-size: 13px; font-variant-numeric: tabular-nums; }
-th, td { text-align: right; padding: 3px 12px 3px 0; border-bottom: 1px solid #e3e8ee;
-  white-space: nowrap; }
-th:first-child, td:first-child { text-align: left; } th { color: $muted; font-weight: 500; }
+th, td { text-align: left; padding: 3px 20px 3px 0; border-bottom: 1px solid #e3e8ee; }
+.number { text-align: right; white-space: nowrap; } th { color: $muted; font-weight: 500; }
 img { max-width: 100%; height: auto; } a { color: $accent; }
 </style>
 </head>
@@ -105,10 +105,9 @@ def _markdown(block: Block) -> str:
     if isinstance(block, Paragraph):
         return block.text
     if isinstance(block, Picture):
-        return f"![{block.caption}]({block.path.name})\n\n{block.caption}"
-    names = [str(name) for name in block.content.columns]
-    rows = [[str(value) for value in row] for row in block.content.itertuples(index=False)]
-    rule = ["---", *["---:"] * (len(names) - 1)]
+        return f"![{_title(block)}]({block.path.name})\n\n{block.caption}"
+    names, rows = _texts(block.content)
+    rule = ["---:" if number else "---" for number in _numbers(block.content)]
     return "\n".join(f"| {' | '.join(row)} |" for row in [names, rule, *rows])
 
 
@@ -119,9 +118,39 @@ def _html(block: Block) -> str:
         return f"<p>{html.escape(block.text)}</p>"
     if isinstance(block, Picture):
         data = base64.b64encode(block.path.read_bytes()).decode()
-        caption = html.escape(block.caption)
         return (
-            f'<figure><img alt="{caption}" src="data:image/png;base64,{data}">'
-            f"<figcaption>{caption}</figcaption></figure>"
+            f'<figure><img alt="{html.escape(_title(block))}" src="data:image/png;base64,{data}">'
+            f"<figcaption>{html.escape(block.caption)}</figcaption></figure>"
         )
-    return f'<div class="table">{block.content.to_html(index=False, border=0)}</div>'
+    return f'<div class="table">{_html_table(block.content)}</div>'
+
+
+def _title(picture: Picture) -> str:
+    """Give the first words of the caption."""
+    return re.split("[,:;.]", picture.caption)[0]
+
+
+def _html_table(content: pd.DataFrame) -> str:
+    names, rows = _texts(content)
+    classes = [' class="number"' if number else "" for number in _numbers(content)]
+
+    def line(kind: str, row: list[str]) -> str:
+        cells = zip(classes, row, strict=True)
+        return "".join(f"<{kind}{own}>{html.escape(text)}</{kind}>" for own, text in cells)
+
+    body = "\n".join(f"<tr>{line('td', row)}</tr>" for row in rows)
+    return (
+        f"<table>\n<thead><tr>{line('th', names)}</tr></thead>\n<tbody>\n{body}\n</tbody></table>"
+    )
+
+
+def _texts(content: pd.DataFrame) -> tuple[list[str], list[list[str]]]:
+    """Give the names of the columns and the rows."""
+    rows = [[str(value) for value in row] for row in content.itertuples(index=False)]
+    return [str(name) for name in content.columns], rows
+
+
+def _numbers(content: pd.DataFrame) -> list[bool]:
+    """Tell which columns hold numbers, or nothing, throughout: these are aligned to the right."""
+    numeric = content.astype(str).apply(lambda column: column.str.match(r"[-+<]?\s*\d|$").all())
+    return list(numeric)

@@ -95,10 +95,9 @@ def rebalanced(cell: Cell, kept: Trained, cpu: bool) -> tuple[nn.Module, Rows | 
     head = head_of(cell.network, kept)
     if cell.method in HEAD_RULES:
         with seconds.of("head"), torch.no_grad():
-            rule = HEAD_RULES[cell.method]
-            for name, weight in head.named_parameters():
-                if name == "weight":
-                    weight.copy_(torch.as_tensor(rule(weight.numpy().copy(), **cell.parameters)))
+            weights = {name: weight.numpy().copy() for name, weight in head.named_parameters()}
+            changed = HEAD_RULES[cell.method](weights, **cell.parameters)
+            head.load_state_dict({name: torch.as_tensor(value) for name, value in changed.items()})
         return head, None, seconds
     settings = settings_of(cell, cpu)
     with seconds.of("expand"):

@@ -184,27 +184,37 @@ METHODS: dict[str, Method] = {
 """Methods that make rows for phase 3."""
 
 
-def no_change(weight: Floats) -> Floats:
+Weights = dict[str, Floats]
+
+
+def no_change(weights: Weights) -> Weights:
     """Keep the head of phase 1."""
-    return weight
+    return weights
 
 
-def tau_norm(weight: Floats, tau: float = 1.0) -> Floats:
+def tau_norm(weights: Weights, tau: float = 1.0) -> Weights:
     """Divide each class's weights by their norm to the power `tau` (Kang et al. 2020, section 4).
 
     Parameters
     ----------
-    weight : ndarray of float32, shape [n_classes, d]
+    weights : dict of str to ndarray of float32
+        ``"weight"`` [n_classes, d] and, where the head has one, ``"bias"`` [n_classes]. As in the
+        paper the bias is left out: beside shorter weights it would count more than before.
     tau : float
-        0 changes nothing, 1 makes all norms equal.
+        0 leaves the weights as they are, 1 makes all norms equal.
     """
+    weight = weights["weight"]
     norms = np.linalg.norm(weight, axis=1, keepdims=True)
-    scaled: Floats = weight / np.maximum(norms, np.finfo(np.float32).tiny) ** tau
-    return scaled
+    scaled = weight / np.maximum(norms, np.finfo(np.float32).tiny) ** tau
+    return {name: np.zeros_like(value) for name, value in weights.items()} | {"weight": scaled}
 
 
-HEAD_RULES: dict[str, Callable[..., Floats]] = {"none": no_change, "tau_norm": tau_norm}
+HEAD_RULES: dict[str, Callable[..., Weights]] = {"none": no_change, "tau_norm": tau_norm}
 """Methods that change the head's weights without rows and without phase 3."""
+
+
+REVISIONS = {"tau_norm": 2}
+"""Part of the key of a method that has changed since results of it may exist."""
 
 
 def defaults_of(name: str) -> dict[str, Any]:
@@ -215,6 +225,23 @@ def defaults_of(name: str) -> dict[str, Any]:
         for key, given in signature.parameters.items()
         if given.default is not inspect.Parameter.empty
     }
+
+
+def eos_settings(parameters: Mapping[str, Any]) -> tuple[str, int, str]:
+    """Give what EOS draws from, defaults filled in: enemies, k, and the range of weights as text.
+
+    Enemies are ``"nearest"``, ``"neighborhood"`` or, as the published code finds them,
+    ``"reference code"``.
+    """
+    chosen = defaults_of("eos") | dict(parameters)
+    low, high = chosen["expansion"]
+    enemies = "reference code" if chosen["reference_compat"] else chosen["enemies"]
+    return enemies, chosen["k"], f"{low:g} to {high:g}"
+
+
+def purpose_of(name: str) -> str:
+    """Say what a method does: the first line of its docstring."""
+    return (inspect.getdoc((METHODS | HEAD_RULES)[name]) or "").partition("\n")[0]
 
 
 def parameters_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 
 COLOURS = ("#98a3b0", "#e69f00", "#009e73", "#cc79a7", "#0072b2", "#d55e00")
 """Told apart with any colour vision (Okabe and Ito 2008); grey for what the rest is measured by."""
+MOST_NAMES = 12
+"""Classes whose names are shown below their bars; of more, the numbers."""
 SHOWN_ROWS = 200
 """Rows of each kind in a projection."""
 
@@ -74,7 +77,8 @@ PER_CLASS = (
         "gap",
         "gap",
         "Generalization gap per class: how far test embeddings reach outside the range of training "
-        "and synthetic embeddings.",
+        "and synthetic embeddings, summed over features. Methods that repeat rows or interpolate "
+        "within a class cannot change it.",
     ),
     (
         "head_norms",
@@ -93,9 +97,11 @@ AGAINST = {
 def compared(study: Study, rows: pd.DataFrame) -> list[str]:
     """Choose at most six methods to draw: the loss alone, the usual ones, and the reference."""
     there = list(rows["method"].unique())
-    wished = ["none", "random", "smote", "crt", "eos enemies=neighborhood"]
-    chosen = [name for name in wished if name in there and name != study.reference]
-    return [*chosen, study.reference] if study.reference in there else chosen or there[:6]
+    reference = study.reference_label
+    wished = ["none", "random", "smote", "crt"]
+    wished += [name for name in there if name.startswith("eos neighborhood")][:1]
+    chosen = [name for name in wished if name in there and name != reference]
+    return [*chosen, reference] if reference in there else chosen or there[:6]
 
 
 def per_class(rows: pd.DataFrame, column: str, methods: Sequence[str], label: str) -> Figure:
@@ -119,10 +125,13 @@ def per_class(rows: pd.DataFrame, column: str, methods: Sequence[str], label: st
             error_kw={"elinewidth": 0.7},
             label=method,
         )
-    axes.set_xticks(place, [f"{c}\n({counts[c]:.0f})" for c in order])
+    classes = rows["classes"].iloc[0]
+    crowded = len(order) > MOST_NAMES
+    named = [f"{c if crowded else classes[c]}\n({counts[c]:.0f})" for c in order]
+    axes.set_xticks(place, named)
     axes.set(xlabel="class (training rows)", ylabel=label)
     axes.grid(visible=False, axis="x")
-    figure.legend(loc="outside upper center", ncols=len(methods))
+    figure.legend(loc="outside upper center", ncols=min(len(methods), 6))
     return figure
 
 
@@ -138,7 +147,8 @@ def against(rows: pd.DataFrame, varied: pd.DataFrame, column: str) -> Figure:
         own = varied[varied["loss"] == loss]
         for number, (mode, group) in enumerate(own.groupby("enemies", sort=False)):
             by = group.groupby(column)["balanced_accuracy"].agg(["mean", "std"]).fillna(0.0)
-            at = [values.index(value) for value in by.index]
+            # Side by side, so that the standard deviations of all modes can be seen.
+            at = [values.index(value) + 0.05 * number for value in by.index]
             colour = COLOURS[4 - number]
             axes.errorbar(
                 at, 100 * by["mean"], 100 * by["std"], marker="o", color=colour, label=mode
@@ -149,7 +159,7 @@ def against(rows: pd.DataFrame, varied: pd.DataFrame, column: str) -> Figure:
             axes.axhline(mean, linestyle="--", color=COLOURS[number], label=name)
         shown = [f"{value:g}" if isinstance(value, float) else value for value in values]
         axes.set_xticks(range(len(values)), shown)
-        axes.set_title(loss)
+        axes.set_title(f"loss {loss}")
         axes.set_xlabel(column)
     for axes in panels[len(losses) :]:
         axes.remove()
@@ -157,7 +167,7 @@ def against(rows: pd.DataFrame, varied: pd.DataFrame, column: str) -> Figure:
     handles = {
         name: handle for handle, name in zip(*panels[0].get_legend_handles_labels(), strict=True)
     }
-    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=len(handles))
+    figure.legend(handles.values(), handles.keys(), loc="outside upper center", ncols=3)
     return figure
 
 
@@ -185,13 +195,13 @@ def projections(kept: Trained, cells: Sequence[Cell]) -> Figure:
         made_y = np.asarray(rows.plan.labels(0, rows.plan.n_samples))
         numbers = np.flatnonzero(made_y == smallest)
         numbers = np.sort(rng.permutation(numbers)[:SHOWN_ROWS])
-        parts[cell.method_name] = np.asarray(rows.plan.generate_rows(rows.real.x, numbers))
+        parts[cell.label] = np.asarray(rows.plan.generate_rows(rows.real.x, numbers))
     figure = _figure(5.2 * len(cells), 9.4)
     grid = figure.subplots(2, len(cells), squeeze=False)
     for line, (name, flat) in zip(grid, _planes(parts).items(), strict=True):
         for axes, cell in zip(line, cells, strict=True):
-            _scatter(axes, flat, cell.method_name, str(kept.facts["classes"][smallest]))
-            axes.set_title(f"{name}, {cell.method_name}")
+            _scatter(axes, flat, cell.label, str(kept.facts["classes"][smallest]))
+            axes.set_title(f"{name}, {cell.label}")
     handles, names = grid[0][0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=3)
     return figure
@@ -228,9 +238,9 @@ def _projections(study: Study, rows: pd.DataFrame, folder: Path, stem: str) -> I
     """Draw SMOTE's and the reference's rows for the first seed whose network is still there."""
     data, backbone, loss = (rows[name].iloc[0] for name in ("data", "backbone", "loss"))
     seed = rows["seed"].iloc[0]
-    wanted = [name for name in ("smote", study.reference) if name in set(rows["method"])]
+    wanted = [name for name in ("smote", study.reference_label) if name in set(rows["method"])]
     cells = {
-        cell.method_name: cell
+        cell.label: cell
         for cell in study.cells()
         if (cell.network.data_name, cell.network.backbone_name) == (data, backbone)
         and (cell.network.loss, cell.network.seed) == (loss, seed)
@@ -238,15 +248,17 @@ def _projections(study: Study, rows: pd.DataFrame, folder: Path, stem: str) -> I
         and cell.method != "crt"
     }
     chosen = [cells[name] for name in dict.fromkeys(wanted) if name in cells]
-    if not chosen or not is_trained(chosen[0].network, folder / NETWORKS):
-        return
-    figure = projections(read(chosen[0].network, folder / NETWORKS), chosen)
-    yield _saved(
-        figure,
-        folder / f"{stem}-projection.png",
+    path = folder / f"{stem}-projection.png"
+    caption = (
         "Embeddings of the smallest class and of the classes nearest to it, a sample of each, with "
-        f"the synthetic rows of two methods; seed {seed}. {_loss(rows)}",
+        f"synthetic rows of {' and of '.join(cell.label for cell in chosen)}; seed {seed}. "
+        f"{_loss(rows)}"
     )
+    if chosen and is_trained(chosen[0].network, folder / NETWORKS):
+        kept = read(chosen[0].network, folder / NETWORKS)
+        yield _saved(projections(kept, chosen), path, caption)
+    elif path.is_file():
+        yield Picture(path, caption)
 
 
 def _nearest(kept: Trained, label: int, count: int) -> list[int]:
@@ -289,8 +301,12 @@ def _figure(width: float, height: float) -> Figure:
 
 
 def _saved(figure: Figure, path: Path, caption: str) -> Picture:
-    with atomic_write(path) as temporary:
-        figure.savefig(temporary, dpi=110, metadata={"Software": None})
+    image = import_extra("PIL.Image", "train")
+    drawn = io.BytesIO()
+    figure.savefig(drawn, dpi=110, format="png")
+    with atomic_write(path) as temporary, temporary.open("wb") as stream:
+        # A palette is enough for plots, and a third of the bytes.
+        image.open(drawn).convert("RGB").quantize(256).save(stream, "PNG", optimize=True)
     return Picture(path, caption)
 
 

@@ -18,7 +18,7 @@ from typing import Any
 
 from expansive.datasets.sources import fashion_mnist_folder
 from expansive.extras import import_extra
-from expansive.study.methods import parameters_of
+from expansive.study.methods import REVISIONS, eos_settings, parameters_of
 from expansive.train.losses import LOSSES
 from expansive.train.models import check_name
 
@@ -142,12 +142,19 @@ class Cell:
     def settings(self) -> Settings:
         """Give what decides the result, ready for JSON."""
         own = {"method": self.method, "parameters": self.parameters, "head": self.head}
+        if self.method in REVISIONS:
+            own["revision"] = REVISIONS[self.method]
         return {"network": self.network.settings(), **own}
 
     @property
     def method_name(self) -> str:
         """The method with its parameters, such as ``"eos k=100"``."""
         return _with_parameters(self.method, self.parameters)
+
+    @property
+    def label(self) -> str:
+        """The method as reports call it."""
+        return label_of(self.method, self.parameters)
 
     @property
     def name(self) -> str:
@@ -177,6 +184,12 @@ class Study:
     note: str = ""
     sources: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def reference_label(self) -> str:
+        """The reference as reports call it."""
+        found = (own for own in self.methods if _with_parameters(*own) == self.reference)
+        return label_of(*next(found))
+
     def cells(self) -> Iterator[Cell]:
         """Give the cells, seed by seed, so that whole comparisons are there early."""
         for network in self.networks():
@@ -202,6 +215,15 @@ class Study:
                     f"source {name!r} is not in the study; it has {', '.join(sorted(known))}"
                 )
         return replace(self, sources=dict(sources))
+
+
+def label_of(method: str, parameters: Settings) -> str:
+    """Name a method for people; EOS always says which enemies and how many, also by default."""
+    if method != "eos":
+        return _with_parameters(method, parameters)
+    enemies, k, expansion = eos_settings(parameters)
+    part = "" if expansion == "0 to 1" else f" expansion {expansion}"
+    return f"eos {enemies} k={k}{part}"
 
 
 def selected(cells: Iterator[Cell], only: str | None) -> list[Cell]:

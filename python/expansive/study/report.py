@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 from rich import box
@@ -12,7 +13,8 @@ from rich.table import Table
 
 from expansive.study import blocks, pictures, results, statistics
 from expansive.study.blocks import Block, Heading, Paragraph, TextTable
-from expansive.study.cells import Cells, Result
+from expansive.study.cells import Cells
+from expansive.study.methods import defaults_of, purpose_of
 from expansive.study.plan import Study
 from expansive.study.run import CELLS
 
@@ -27,6 +29,8 @@ SCORES = {
 }
 """Column of the results: heading and scale."""
 MOST_METHODS_IN_RANKS = 30
+NAME_WIDTH = 24
+"""Characters of a method's name that stay on one line of a terminal of 80."""
 
 
 def write(study: Study, folder: Path) -> Group:
@@ -36,7 +40,8 @@ def write(study: Study, folder: Path) -> Group:
     ----------
     study : Study
     folder : Path
-        Folder of the study.
+        Folder of the study. Where it holds no cells, their table is read from results.parquet, and
+        the projection, which needs networks, is kept as it is.
 
     Returns
     -------
@@ -48,30 +53,44 @@ def write(study: Study, folder: Path) -> Group:
     ValueError
         When no cell has scores yet.
     """
-    kept = Cells(folder / CELLS)
-    found = [kept.read(cell) for cell in study.cells() if kept.done(cell)]
-    table = results.frame(found)
-    if not found or not (table["status"] == "done").any():
+    table = _table(study, folder)
+    if table.empty or _done(table).empty:
         raise ValueError(f"no cell of the study has scores in {str(folder)!r} yet: run it first")
     results.write(table, folder)
-    written = list(_blocks(study, found, table, folder))
+    written = list(_blocks(study, table, folder))
     blocks.write_markdown(written, folder / "report.md")
     blocks.write_html(written, folder / "report.html")
     return summary(table)
 
 
+def _table(study: Study, folder: Path) -> pd.DataFrame:
+    cells = {cell.file_stem: cell for cell in study.cells()}
+    if not (folder / CELLS).is_dir():
+        table = results.read(folder)
+        return table if table.empty else table[table["cell"].isin(list(cells))]
+    kept = Cells(folder / CELLS)
+    return results.frame({stem: kept.read(cell) for stem, cell in cells.items() if kept.done(cell)})
+
+
 def summary(table: pd.DataFrame) -> Group:
     """Show the mean and standard deviation over seeds of the main scores: a table per network."""
-    shown = {name: SCORES[name] for name in ("balanced_accuracy", "g_mean", "few", "mean_gap")}
+    done = _done(table)
+    # Recall of the smallest classes that there are.
+    rare = next((name for name in ("few", "medium") if done[name].notna().any()), "many")
+    shown = {name: SCORES[name] for name in ("balanced_accuracy", "g_mean", rare, "mean_gap")}
     tables = []
-    for names, group in _done(table).groupby(results.GROUP, sort=False):
-        made = Table(box=box.SIMPLE_HEAD, title=", ".join(names), title_justify="left")
-        made.add_column("method")
-        for heading in ("seeds", *(heading for heading, _ in shown.values())):
+    for names, group in done.groupby(results.GROUP, sort=False):
+        seeds = group["seed"].nunique()
+        made = Table(box=box.SIMPLE_HEAD, title=f"{', '.join(names)}: {_count(seeds, 'seed')}")
+        made.title_justify = "left"
+        longest = int(group["method"].str.len().max())
+        made.add_column("method", overflow="fold", min_width=min(longest, NAME_WIDTH))
+        for heading, _ in shown.values():
             made.add_column(heading, justify="right")
         for method, rows in group.groupby("method", sort=False):
             values = [mean_sd(rows[name], scale) for name, (_, scale) in shown.items()]
-            made.add_row(str(method), str(len(rows)), *values)
+            missing = "" if len(rows) == seeds else f" ({_count(len(rows), 'seed')})"
+            made.add_row(f"{method}{missing}", *values)
         tables.append(made)
     return Group(*tables)
 
@@ -88,14 +107,13 @@ def _done(table: pd.DataFrame) -> pd.DataFrame:
     return table[table["status"] == "done"]
 
 
-def _blocks(
-    study: Study, found: list[Result], table: pd.DataFrame, folder: Path
-) -> Iterator[Block]:
+def _blocks(study: Study, table: pd.DataFrame, folder: Path) -> Iterator[Block]:
     yield Heading(study.title, 1)
-    yield Paragraph(_how(study, found, table))
+    yield Paragraph(_how(study, table))
     if study.note:
         yield Paragraph(study.note)
     done = _done(table)
+    yield TextTable(methods_table(study))
     for (data, backbone), rows in done.groupby(["data", "backbone"], sort=False):
         yield Heading(f"{data}, {backbone}")
         yield Paragraph("Balanced accuracy in per cent, mean ± standard deviation over seeds.")
@@ -105,21 +123,39 @@ def _blocks(
     yield from _tests(study, done)
     yield Heading("Cost")
     yield Paragraph(
-        "Mean wall seconds, and in brackets CPU seconds, of phase 2 (embedding of the training "
-        "rows, then the method) and phase 3; both together in per cent of phase 1. Wall seconds "
-        "depend on what else ran on the machine."
+        "Mean wall seconds, and in brackets CPU seconds: of phase 1, trained once for all methods; "
+        "of phase 2, split into embedding the training rows, also once for all methods that need "
+        "it, and making the method's rows; of phase 3. Phases 2 and 3 together, with embedding, "
+        "are set against the wall seconds of phase 1 with the schedule above: a longer one makes "
+        "their share smaller, but not their cost in epochs of it. Wall seconds depend on what else "
+        "ran on the machine."
     )
-    yield TextTable(cost_table(done))
+    for (data, backbone), rows in done.groupby(["data", "backbone"], sort=False):
+        yield Paragraph(f"{data}, {backbone}, {rows['parameters'].iloc[0]:.0f} parameters:")
+        yield TextTable(cost_table(rows))
     yield Heading("All scores")
     yield Paragraph(
-        "In per cent but for the gap: balanced accuracy, G-mean, macro F1, mean recall of classes "
-        "with more than 100, 20 to 100 and fewer than 20 training rows, mean generalization gap."
+        "In per cent but for the gap: balanced accuracy, G-mean, macro F1; mean recall of classes "
+        "with more than 100 (many), 20 to 100 (medium) and fewer than 20 training rows (few), if "
+        "there are such classes; generalization gap, mean over classes. A smaller gap is not by "
+        "itself a better score: rows that mix all classes make it small as well."
     )
-    yield TextTable(score_table(done))
+    for names, rows in done.groupby(results.GROUP, sort=False):
+        yield Paragraph(f"{', '.join(names)}:")
+        yield TextTable(score_table(rows))
     failed = table[table["status"] == "failed"]
     if len(failed):
         yield Heading("Cells that failed")
         yield TextTable(failed[[*results.GROUP, "method", "seed", "error"]])
+
+
+def methods_table(study: Study) -> pd.DataFrame:
+    """Say what each method does, and with which parameters where the study names none."""
+    names = list(dict.fromkeys(name for name, _ in study.methods))
+    usual = [", ".join(f"{k}={v}" for k, v in defaults_of(name).items()) for name in names]
+    purposes = [purpose_of(name) for name in names]
+    texts = pd.DataFrame({"method": names, "what it does": purposes, "by default": usual})
+    return _filled(texts)
 
 
 def accuracy_table(rows: pd.DataFrame) -> pd.DataFrame:
@@ -132,42 +168,46 @@ def accuracy_table(rows: pd.DataFrame) -> pd.DataFrame:
     return made
 
 
-def score_table(done: pd.DataFrame) -> pd.DataFrame:
-    """Write every score of every network and method: a row each."""
-    rows = []
-    for names, group in done.groupby([*results.GROUP, "method"], sort=False):
+def score_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Write every score of each method with one loss, backbone and data set."""
+    made = []
+    for method, group in rows.groupby("method", sort=False):
         scores = {heading: mean_sd(group[name], scale) for name, (heading, scale) in SCORES.items()}
-        rows.append(
+        made.append(
             {
-                "network": ", ".join(names[:-1]),
-                "method": names[-1],
+                "method": method,
                 "seeds": len(group),
                 **scores,
                 "synthetic rows": f"{group['synthetic_rows'].mean():.0f}",
             }
         )
-    return pd.DataFrame(rows)
+    return _filled(pd.DataFrame(made))
 
 
-def cost_table(done: pd.DataFrame) -> pd.DataFrame:
-    """Write what each method costs, on average over networks."""
-    rows = []
-    for (data, backbone, method), group in done.groupby(["data", "backbone", "method"], sort=False):
-        share = 100 * group["seconds_after"].sum() / group["seconds_backbone"].sum()
-        rows.append(
+def cost_table(rows: pd.DataFrame) -> pd.DataFrame:
+    """Write what each method costs on one backbone and data set, on average over losses and seeds.
+
+    Phases 2 and 3 are also given in epochs of phase 1, which its length does not change.
+    """
+    made = []
+    for method, group in rows.groupby("method", sort=False):
+        epochs, head_epochs = int(group["epochs"].iloc[0]), int(group["head_epochs"].iloc[0])
+        share = group["seconds_after"].sum() / group["seconds_backbone"].sum()
+        uses_rows = group["seconds_expand"].notna().any()
+        generator = group["generator_parameters"].mean()
+        made.append(
             {
-                "network": f"{data}, {backbone}",
                 "method": method,
-                "phase 1": _seconds(group, "backbone"),
-                "embedding": _seconds(group, "embed"),
-                "method's own": _seconds(group, "expand"),
-                "phase 3": _seconds(group, "head"),
-                "2 + 3, % of 1": f"{share:.1f}",
-                "parameters": f"{group['parameters'].mean():.0f}",
-                "of a generator": f"{group['generator_parameters'].mean():.0f}",
+                f"phase 1, {epochs} epochs": _seconds(group, "backbone"),
+                "2: embedding": _seconds(group, "embed") if uses_rows else "",
+                "2: making rows": _seconds(group, "expand"),
+                f"3: head, {head_epochs} epochs": _seconds(group, "head"),
+                "2 + 3, epochs of 1": f"{epochs * share:.2f}",
+                "2 + 3, % of 1": f"{100 * share:.1f}",
+                "parameters of a generator": f"{generator:.0f}" if generator else "",
             }
         )
-    return pd.DataFrame(rows)
+    return _filled(pd.DataFrame(made))
 
 
 def _seconds(group: pd.DataFrame, phase: str) -> str:
@@ -175,37 +215,60 @@ def _seconds(group: pd.DataFrame, phase: str) -> str:
     return "" if pd.isna(wall) else f"{wall:.2f} ({cpu:.2f})"
 
 
-def _how(study: Study, found: list[Result], table: pd.DataFrame) -> str:
+def _filled(texts: pd.DataFrame) -> pd.DataFrame:
+    """Leave out the columns in which nothing stands."""
+    return texts.loc[:, (texts != "").any()]
+
+
+def _how(study: Study, table: pd.DataFrame) -> str:
     schedule, head = study.schedule, study.head
-    machines = {
-        f"{result['environment']['processor']}, {result['environment']['device']}, "
-        f"{result['environment']['threads']} threads"
-        for result in found
-    }
-    versions = found[-1]["environment"]
     n_all = sum(1 for _ in study.cells())
     return (
         f"{len(table)} of {n_all} cells have a result, "
         f"{(table['status'] == 'failed').sum()} of these failed. Phase 1: {schedule['epochs']} "
         f"epochs, batches of {schedule['batch_size']}, SGD at {schedule['lr']:g} with momentum "
         f"{schedule['momentum']:g} and weight decay {schedule['weight_decay']:g}, "
-        f"{schedule['schedule']} schedule after {schedule['warmup_epochs']} epochs of warm-up, "
-        f"precision {schedule['mixed_precision']}; phase 3, the same for every method: "
-        f"{head['epochs']} epochs of the head at {head['lr']:g}, loss "
-        f"{head['loss'] or 'of phase 1'}. The last epoch is taken; no choice looks at the test "
-        f"rows. Seeds {', '.join(map(str, study.seeds))} decide long tail, weights and order. "
-        f"Run on {'; '.join(sorted(machines))}; torch {versions['torch']}, imbalanced-learn "
-        f"{versions['imbalanced-learn']}, expansive {versions['expansive']}."
+        f"{schedule['schedule']} schedule after {_count(schedule['warmup_epochs'], 'epoch')} of "
+        f"warm-up, precision {_precision(schedule)}; phase 3, the same for every method: "
+        f"{_count(head['epochs'], 'epoch')} of the head at {head['lr']:g}, loss "
+        f"{head['loss'] or 'of phase 1'}, precision {_precision(head)}. The last epoch is taken: "
+        "no choice within a cell looks at the test rows. Seeds "
+        f"{', '.join(map(str, study.seeds))} decide long tail, weights and order. "
+        f"Run on {'; '.join(_machines(table))}."
     )
+
+
+def _machines(table: pd.DataFrame) -> list[str]:
+    made = table[list(results.MACHINE)].drop_duplicates().to_dict("records")
+    return [
+        f"{row['processor']}, {row['device']}, {_count(row['threads'], 'thread')}, torch "
+        f"{row['torch']}, imbalanced-learn {row['imbalanced-learn']}, expansive "
+        f"{row['expansive'].replace('not installed', 'from its source tree')}"
+        for row in made
+    ]
+
+
+def _precision(schedule: Mapping[str, Any]) -> str:
+    return str(schedule["mixed_precision"]).replace("no", "float32")
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
 
 
 def _tests(study: Study, done: pd.DataFrame) -> Iterator[Block]:
     yield Paragraph(
         "Blocks are pairs of data set and seed: within one, all methods share network and rows. "
         "Where several losses are taken together, a block's score is the mean over them. A "
-        "difference is claimed when the paired t test's p, corrected by Holm's rule for the "
-        f"number of methods, is below {statistics.LEVEL:g}; beside it stand the test of random "
-        "signs and Wilcoxon's, which need no normal distribution. Balanced accuracy in points."
+        "difference is claimed when the p of the two-sided paired t test, corrected by Holm's rule "
+        f"for the number of methods in the table, is below {statistics.LEVEL:g}. That test takes "
+        "the differences for normally distributed, which few blocks cannot show; beside it stand "
+        "the test of random signs and Wilcoxon's, which do not, uncorrected. Seeds of one data set "
+        "share its test rows and draw from the same training rows: the tests say whether a "
+        "difference would be seen with other seeds, not with other data. The reference was fixed "
+        "in the study's file; which setting of a method comes out best here was seen on the test "
+        "rows, so its lead over other settings is flattering. Differences are of balanced accuracy "
+        "in points, mean ± standard deviation over blocks; above 0 the reference is better."
     )
     losses = list(done["loss"].unique())
     groups = [("all losses", done)] if len(losses) > 1 else []
@@ -219,24 +282,41 @@ def _tests(study: Study, done: pd.DataFrame) -> Iterator[Block]:
 
 def _group_tests(study: Study, wide: pd.DataFrame, name: str) -> Iterator[Block]:
     n, k = wide.shape
-    if n < 2 or k < 2 or study.reference not in wide.columns:
+    reference = study.reference_label
+    if n < 2 or k < 2 or reference not in wide.columns:
         yield Paragraph(f"{name}: too few blocks or methods to test ({n} and {k}).")
         return
-    compared = statistics.against(wide, study.reference)
-    yield Paragraph(f"{name}, {n} blocks: {study.reference} against each other method. {_floor(n)}")
+    compared = statistics.against(wide, reference)
+    yield Paragraph(f"{name}, {n} blocks. {_verdicts(reference, compared)} {_floor(n)}".strip())
     ranks = ""
     if 3 <= k <= MOST_METHODS_IN_RANKS:
         ranking = statistics.ranking(wide)
-        compared["mean rank"] = ranking.ranks.map("{:.1f}".format)
-        compared["p_nemenyi"] = ranking.p_nemenyi[study.reference]
+        compared["mean_rank"] = ranking.ranks.map("{:.1f}".format)
+        compared["p_nemenyi"] = ranking.p_nemenyi[reference]
         ranks = (
-            f"Friedman's test that all {k} methods rank alike: p = {_p(ranking.p_friedman)}. The "
-            f"mean rank of {study.reference} is {ranking.ranks[study.reference]:.1f}; mean ranks "
-            f"differ significantly when {ranking.critical_difference:.1f} apart (Nemenyi)."
+            f"Friedman's test that all {k} methods rank alike: p {_p(ranking.p_friedman, '= ')}. "
+            f"The mean rank of {reference} is {ranking.ranks[reference]:.1f} (1 is the best); of "
+            f"{k} methods on {n} blocks, mean ranks differ significantly when "
+            f"{ranking.critical_difference:.1f} apart (Nemenyi)."
         )
     yield TextTable(_test_table(compared))
     if ranks:
         yield Paragraph(ranks)
+
+
+def _verdicts(reference: str, compared: pd.DataFrame) -> str:
+    """Say in words against which methods a difference is claimed."""
+    words = {
+        "better": "better than",
+        "worse": "worse than",
+        "no difference claimed": "no difference claimed from",
+    }
+    parts = [
+        f"{words[verdict]} {', '.join(found)}"
+        for verdict in words
+        if len(found := compared.index[compared["verdict"] == verdict])
+    ]
+    return f"The reference, {reference}: {'; '.join(parts)}."
 
 
 def _floor(n: int) -> str:
@@ -245,8 +325,17 @@ def _floor(n: int) -> str:
         return ""
     return (
         f"With {n} blocks the exact Wilcoxon and sign tests cannot go below p = {least:.4g}, "
-        "however clear a difference is."
+        "however clear a difference is: every claim here rests on the t test."
     )
+
+
+TEST_COLUMNS = {
+    "p_holm": "p (t, Holm)",
+    "p_t": "p (t)",
+    "p_permutation": "p (signs)",
+    "p_wilcoxon": "p (Wilcoxon)",
+    "p_nemenyi": "p (Nemenyi)",
+}
 
 
 def _test_table(compared: pd.DataFrame) -> pd.DataFrame:
@@ -255,14 +344,14 @@ def _test_table(compared: pd.DataFrame) -> pd.DataFrame:
         f"{100 * mean:+.1f} ± {100 * sd:.1f}"
         for mean, sd in zip(compared["difference"], compared["sd"], strict=True)
     ]
-    for name in ("p_holm", "p_t", "p_permutation", "p_wilcoxon", "p_nemenyi"):
+    for name, heading in TEST_COLUMNS.items():
         if name in compared:
-            shown[name.replace("_", " ")] = [_p(value) for value in compared[name]]
-    for name in ("mean rank", "verdict"):
-        if name in compared:
-            shown[name] = compared[name].to_numpy()
-    return shown.rename(columns={"verdict": "reference is"})
+            shown[heading] = [_p(value) for value in compared[name]]
+    if "mean_rank" in compared:
+        shown["mean rank"] = compared["mean_rank"].to_numpy()
+    shown["the reference is"] = compared["verdict"].to_numpy()
+    return shown
 
 
-def _p(value: float) -> str:
-    return f"{value:.2g}" if value >= 1e-4 else "< 0.0001"
+def _p(value: float, equals: str = "") -> str:
+    return f"{equals}{value:.2g}" if value >= 1e-4 else "< 0.0001"
