@@ -20,8 +20,9 @@ choose the schedule; the csv keeps each schedule, seed and method that was measu
 *EOS* trains a network on the imbalanced images (phase 1), embeds them and plans (phase 2), and
 retrains the head (phase 3). The others make images in pixel space until all classes are as
 large as the largest, and train the same network by the same schedule on all of them: by SMOTE
-of imbalanced-learn, or by the small generative networks of `benchmarks/gan`. Scores are on all
-test images. Seconds are CPU seconds of all threads, on the CPU; *wall* is the total in wall
+of imbalanced-learn, or by the small generative networks of `benchmarks/gan`, trained as briefly as
+the schedule says: what they score here is no verdict on larger ones, which cost more. Scores are on
+all test images. Seconds are CPU seconds of all threads, on the CPU; *wall* is the total in wall
 seconds, which depend on what else the machine does. Both are in the csv for each stage.
 
 - *fit*: training the generative networks, all of whose weights are counted as *parameters*.
@@ -51,7 +52,7 @@ def section(schedule: dict[str, object], rows: pd.DataFrame) -> Iterator[str]:
     means = means.groupby("method", sort=False).mean()
     total = _total(means, "cpu")
     yield markdown(table(means, total), "method") + "\n"
-    yield from words(means, total, n_seeds)
+    yield from words(means, total, n_seeds, f"{schedule['epochs']} epochs")
 
 
 def table(means: pd.DataFrame, total: pd.Series) -> pd.DataFrame:
@@ -75,10 +76,10 @@ def table(means: pd.DataFrame, total: pd.Series) -> pd.DataFrame:
     return pd.DataFrame(shown)
 
 
-def words(means: pd.DataFrame, total: pd.Series, n_seeds: int) -> Iterator[str]:
+def words(means: pd.DataFrame, total: pd.Series, n_seeds: int, epochs: str) -> Iterator[str]:
     """Say what the table shows, also where EOS does not win."""
     share = _phases_2_and_3(means) / means.loc[EOS, "train_cpu"]
-    yield f"- Phases 2 and 3 take {100 * share:.1f} % of phase 1's CPU seconds."
+    yield f"- Phases 2 and 3 take {100 * share:.1f} % of the CPU seconds of phase 1, {epochs}."
     score = means["balanced_accuracy"]
     above = [f"{name} ({score[name]:.3f})" for name in score.index[score > score[EOS]]]
     verdict = f"not the best: above it {', '.join(above)}" if above else "the best of these"

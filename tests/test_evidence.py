@@ -68,7 +68,7 @@ def test_cost_measures_what_is_missing_and_nothing_twice(
 def test_cost_report_says_where_eos_does_not_win() -> None:
     rows = pd.DataFrame(
         {
-            "schedule": '{"data": "digits", "imbalance": 10.0}',
+            "schedule": '{"data": "digits", "imbalance": 10.0, "epochs": 20}',
             "seed": 0,
             "threads": 1,
             "method": ["phase 1 alone", "EOS", "GAMO"],
@@ -84,7 +84,7 @@ def test_cost_report_says_where_eos_does_not_win() -> None:
         }
     )
     text = cost_report.text(rows)
-    assert "Phases 2 and 3 take 4.0 % of phase 1's CPU seconds." in text
+    assert "Phases 2 and 3 take 4.0 % of the CPU seconds of phase 1, 20 epochs." in text
     assert "EOS (0.600) is not the best: above it GAMO (0.700)." in text
     assert "Cheaper than EOS in all: none of the over-samplers." in text
     assert "| 432.0 | 432.00 | 4.15 | 108.0 |" in text

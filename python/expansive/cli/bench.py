@@ -30,7 +30,9 @@ def bench(
     only: Annotated[
         str | None, typer.Option(help="Run only cells whose name has this pattern (* and ?).")
     ] = None,
-    report_only: Annotated[bool, typer.Option(help="Write the report, run nothing.")] = False,
+    report_only: Annotated[
+        bool, typer.Option(help="Write the report, also from results.parquet alone; run nothing.")
+    ] = False,
     threads: Annotated[int | None, typer.Option(help="Threads. Default: torch's choice.")] = None,
     max_minutes: Annotated[
         float | None, typer.Option(help="Begin no other cell after so long.")
