@@ -303,6 +303,19 @@ def test_a_fingerprint_begins_anywhere(emulated: ModuleType) -> None:
         assert cuda.fingerprint(rows, 1) == reference.fingerprint(Rows(part, "bfloat16", list), 1)
 
 
+@pytest.mark.parametrize("size", [0, 5, (1 << 26) + (9 << 20) + 3])
+def test_uploads_wait_for_a_buffer_before_they_fill_it(
+    emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """More than all pinned buffers hold, while no copy ends by itself."""
+    monkeypatch.setenv("EMULATED_BUSY", "1")
+    sent = np.frombuffer(np.random.default_rng(0).bytes(size), np.uint8)
+    memory, arrived = emulated.Memory(0, size + 1, 0), np.empty_like(sent)
+    emulated.upload(0, memory.address, sent, 0)
+    emulated.download(0, arrived, memory.address, 0)
+    assert np.array_equal(arrived, sent)
+
+
 # ---- the compiled module ----------------------------------------------------------------------
 
 

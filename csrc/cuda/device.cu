@@ -1,5 +1,8 @@
 #include <algorithm>
 #include <cstring>
+#include <deque>
+#include <map>
+#include <mutex>
 
 #include "cuda/device.h"
 #include "cuda/runtime.h"
@@ -7,8 +10,9 @@
 namespace expansive::cuda {
 namespace {
 
-constexpr int64_t kStagingBytes = int64_t{8} << 20;
-constexpr int kLeastMajor = 8;  // bfloat16 on tensor cores, asynchronous copies to shared memory
+constexpr int64_t kStagingBytes = int64_t{4} << 20;
+constexpr int kMostStaging = 16;  // more only for as many threads that upload at a time
+constexpr int kLeastMajor = 8;    // bfloat16 on tensor cores, asynchronous copies to shared memory
 
 std::string capability(const cudaDeviceProp& device) {
   return std::to_string(device.major) + "." + std::to_string(device.minor);
@@ -26,36 +30,69 @@ int attribute(cudaDeviceAttr wanted, int device) {
   return value;
 }
 
-// A pinned buffer and the end of the last copy from it.
-class Staging {
- public:
-  Staging() {
-    check_cuda(cudaMallocHost(&memory_, kStagingBytes), "allocating pinned memory");
-    const cudaError_t status = cudaEventCreateWithFlags(&sent_, cudaEventDisableTiming);
-    if (status != cudaSuccess) cudaFreeHost(memory_);
-    check_cuda(status, "making an event");
-  }
-  ~Staging() {
-    cudaEventSynchronize(sent_);
-    cudaEventDestroy(sent_);
-    cudaFreeHost(memory_);
-  }
-  Staging(const Staging&) = delete;
-  Staging& operator=(const Staging&) = delete;
+// A pinned buffer, and the event that ends the last copy from it.
+struct Staging {
+  void* memory = nullptr;
+  cudaEvent_t sent = nullptr;
+};
 
-  void send(void* to, const void* from, int64_t bytes, cudaStream_t stream) {
-    check_cuda(cudaEventSynchronize(sent_), "waiting for a copy");
-    std::memcpy(memory_, from, static_cast<size_t>(bytes));
-    check_cuda(
-        cudaMemcpyAsync(to, memory_, static_cast<size_t>(bytes), cudaMemcpyHostToDevice, stream),
-        "copying to the device");
-    check_cuda(cudaEventRecord(sent_, stream), "recording an event");
+Staging make_staging() {
+  Staging made;
+  check_cuda(cudaMallocHost(&made.memory, kStagingBytes), "allocating pinned memory");
+  const cudaError_t status = cudaEventCreateWithFlags(&made.sent, cudaEventDisableTiming);
+  if (status != cudaSuccess) cudaFreeHost(made.memory);
+  check_cuda(status, "making an event");
+  return made;
+}
+
+// A device's pinned buffers that nobody is filling, the longest unused first. They are kept: to
+// make and to free pinned memory waits for the device.
+class StagingPool {
+ public:
+  // Waits for a copy only where kMostStaging of them are under way.
+  Staging take() {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    const bool ready = !idle_.empty() && is_done(idle_.front().sent);
+    if (!ready && (idle_.empty() || made_ < kMostStaging)) {
+      const Staging made = make_staging();
+      ++made_;
+      return made;
+    }
+    const Staging oldest = idle_.front();
+    if (!ready) check_cuda(cudaEventSynchronize(oldest.sent), "waiting for a copy");
+    idle_.pop_front();
+    return oldest;
+  }
+  void give_back(const Staging& buffer) {
+    const std::lock_guard<std::mutex> lock(mutex_);
+    idle_.push_back(buffer);
   }
 
  private:
-  void* memory_ = nullptr;
-  cudaEvent_t sent_ = nullptr;
+  static bool is_done(cudaEvent_t event) {
+    const cudaError_t status = cudaEventQuery(event);
+    if (status == cudaErrorNotReady) {
+      cudaGetLastError();  // forget it, or the next launch would report it
+      return false;
+    }
+    check_cuda(status, "asking for a copy");
+    return true;
+  }
+
+  std::mutex mutex_;
+  std::deque<Staging> idle_;
+  int made_ = 0;
 };
+
+// The current device's. Never destroyed: at the end of the process the runtime may be gone.
+StagingPool& staging_pool() {
+  static auto& pools = *new std::map<int, StagingPool>;
+  static std::mutex mutex;
+  int device = 0;
+  check_cuda(cudaGetDevice(&device), "asking for the current device");
+  const std::lock_guard<std::mutex> lock(mutex);
+  return pools[device];
+}
 
 }  // namespace
 
@@ -98,10 +135,17 @@ void* allocate(int64_t bytes, cudaStream_t stream) {
 void release(void* memory, cudaStream_t stream) noexcept { cudaFreeAsync(memory, stream); }
 
 void upload(void* to, const void* from, int64_t bytes, cudaStream_t stream) {
-  Staging buffers[2];
-  for (int64_t at = 0, turn = 0; at < bytes; at += kStagingBytes, turn ^= 1) {
-    buffers[turn].send(static_cast<char*>(to) + at, static_cast<const char*>(from) + at,
-                       std::min(kStagingBytes, bytes - at), stream);
+  StagingPool& pool = staging_pool();
+  for (int64_t at = 0; at < bytes; at += kStagingBytes) {
+    const size_t part = static_cast<size_t>(std::min(kStagingBytes, bytes - at));
+    const Staging buffer = pool.take();
+    std::memcpy(buffer.memory, static_cast<const char*>(from) + at, part);
+    const cudaError_t copied = cudaMemcpyAsync(static_cast<char*>(to) + at, buffer.memory, part,
+                                               cudaMemcpyHostToDevice, stream);
+    const cudaError_t recorded = cudaEventRecord(buffer.sent, stream);
+    pool.give_back(buffer);
+    check_cuda(copied, "copying to the device");
+    check_cuda(recorded, "recording an event");
   }
 }
 

@@ -22,8 +22,9 @@ int64_t total_memory(int device);
 void* allocate(int64_t bytes, cudaStream_t stream);
 void release(void* memory, cudaStream_t stream) noexcept;
 
-// Copies through two pinned buffers in turn, so that one is filled while the other travels. Returns
-// when `from` may change, but perhaps before the last part has arrived.
+// Copies through pinned buffers, so that one is filled while others travel. Returns when `from` may
+// change, but perhaps before the copies have begun; it waits for earlier ones only when too many
+// are under way.
 void upload(void* to, const void* from, int64_t bytes, cudaStream_t stream);
 
 // Returns when all of it has arrived.

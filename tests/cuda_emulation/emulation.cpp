@@ -4,6 +4,7 @@
 
 #include <cstdio>
 #include <cstdlib>
+#include <functional>
 #include <vector>
 
 namespace emulation {
@@ -160,17 +161,31 @@ cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   return cudaMallocAsync(memory, bytes, nullptr);
 }
 cudaError_t cudaFreeHost(void* memory) { return std::free(memory), cudaSuccess; }
-cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind,
+// With EMULATED_BUSY copies to the device stay under way until something waits for them.
+static std::vector<std::function<void()>> under_way;
+static cudaError_t finish_copies() {
+  for (const auto& copy : under_way) copy();
+  return under_way.clear(), cudaSuccess;
+}
+cudaError_t cudaMemcpyAsync(void* to, const void* from, size_t bytes, cudaMemcpyKind kind,
                             cudaStream_t) {
-  return std::memcpy(to, from, bytes), cudaSuccess;
+  const auto copy = [=] { std::memcpy(to, from, bytes); };
+  if (kind == cudaMemcpyHostToDevice && from_environment("EMULATED_BUSY", 0) != 0) {
+    return under_way.emplace_back(copy), cudaSuccess;
+  }
+  finish_copies();
+  return copy(), cudaSuccess;
 }
 cudaError_t cudaMemsetAsync(void* to, int value, size_t bytes, cudaStream_t) {
   return std::memset(to, value, bytes), cudaSuccess;
 }
-cudaError_t cudaStreamSynchronize(cudaStream_t) { return cudaSuccess; }
+cudaError_t cudaStreamSynchronize(cudaStream_t) { return finish_copies(); }
 cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
   return *event = nullptr, cudaSuccess;
 }
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
-cudaError_t cudaEventSynchronize(cudaEvent_t) { return cudaSuccess; }
+cudaError_t cudaEventSynchronize(cudaEvent_t) { return finish_copies(); }
+cudaError_t cudaEventQuery(cudaEvent_t) {
+  return under_way.empty() ? cudaSuccess : cudaErrorNotReady;
+}
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }
