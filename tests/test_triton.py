@@ -327,6 +327,18 @@ assert "set it before" in registry.get_backend.__globals__["_load"]("triton").un
     run_python(script)
 
 
+def test_the_default_stream_is_not_taken_for_a_new_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from expansive.backends import triton_arrays
+
+    monkeypatch.setattr(torch.cuda, "ExternalStream", lambda handle, _: f"stream {handle}")
+    monkeypatch.setattr(torch.cuda, "default_stream", lambda place: f"default of {place}")
+    place = torch.device("cuda", 1)
+    assert triton_arrays.stream_of(0, place) == "default of cuda:1"
+    assert triton_arrays.stream_of(7, place) == "stream 7"
+
+
 def test_without_triton_the_package_works_and_names_the_extra() -> None:
     run_python("""
 import sys

@@ -59,9 +59,20 @@ def beside(x: Rows, home: torch.device | None = None) -> Iterator[None]:
         if there != place:
             yield
         else:
-            stream = torch.cuda.ExternalStream(x.data.stream, place)  # type: ignore[no-untyped-call]
-            with torch.cuda.stream(stream):
+            with torch.cuda.stream(stream_of(x.data.stream, place)):
                 yield
+
+
+def stream_of(handle: int, place: torch.device) -> torch.cuda.Stream:
+    """Give torch's view of a stream.
+
+    `torch.cuda.ExternalStream` makes a new stream of handle 0, the default stream (PyTorch's issue
+    182960), and work on that would not wait for the caller's.
+    """
+    if handle == 0:
+        return torch.cuda.default_stream(place)
+    stream: torch.cuda.Stream = torch.cuda.ExternalStream(handle, place)  # type: ignore[no-untyped-call]
+    return stream
 
 
 def upload(x: Rows) -> Tensor:

@@ -109,7 +109,8 @@ def make_space(rows: Tensor, inverse: Tensor, step: int) -> Space:
     if d > MOST_FEATURES:
         raise ValueError(f"x has {d} features; at most {MOST_FEATURES} are supported")
     picked = torch.linspace(0, n - 1, min(n, _SAMPLE), device=rows.device).long()
-    centre = _take(rows, inverse, picked).median(dim=0).values
+    # The median by sorting: torch's own is refused under torch.use_deterministic_algorithms.
+    centre = _take(rows, inverse, picked).sort(dim=0).values[(len(picked) - 1) // 2]
     if len(inverse):
         return Space(centre, 0.5, step)
     low, high = torch.aminmax(rows)
