@@ -13,6 +13,7 @@ limits: they do less than the work.
 from __future__ import annotations
 
 import argparse
+import math
 import platform
 import statistics
 import sys
@@ -83,7 +84,7 @@ class Clock:
 
 
 def search_lines(case: str, x: Tensor, q: Tensor, clock: Clock) -> Iterator[Line]:
-    """Time every contestant; the first is ours and tells what the others should find."""
+    """Time every contestant; ours come first and tell what the others should find."""
     expected: Tensor | None = None
     for name, search in gpu_peers.searches(x.device).items():
         if clock.is_up:
@@ -91,23 +92,30 @@ def search_lines(case: str, x: Tensor, q: Tensor, clock: Clock) -> Iterator[Line
             continue
         try:
             seconds, found, used = _time_search(search, x, q, clock)
-        except (RuntimeError, ImportError, torch.OutOfMemoryError) as error:
-            yield Line(case, name, float("nan"), f"failed: {str(error).splitlines()[0][:60]}")
+        except Exception as error:  # one contestant's failure must not cost the table
+            yield Line(case, name, float("nan"), f"failed: {in_short(error)}")
             continue
         notes = [] if used == len(q) else [f"estimated from {used} queries"]
         if name == gpu_peers.LIMIT:
             notes.append("limit")
-        elif expected is None:
-            expected = found
-            notes.append(check(x, q, found))
-        else:
+        elif isinstance(found, tuple):
+            expected = found[1]
+            notes.append(check(x, q, *found))
+        elif expected is not None:
             notes.append(f"recall {recall(found, expected):.5f}")
         yield Line(case, name, seconds, ", ".join(notes))
+    for name, reason in gpu_peers.missing(x.device).items():
+        yield Line(case, name, float("nan"), f"left out: {reason}")
+
+
+def in_short(error: Exception) -> str:
+    """Give an error's kind and the beginning of its text, fit for a cell of the table."""
+    return f"{type(error).__name__} {' '.join(str(error).split())[:60]}".replace("|", "/")
 
 
 def _time_search(
     search: gpu_peers.Search, x: Tensor, q: Tensor, clock: Clock
-) -> tuple[float, Tensor, int]:
+) -> tuple[float, Any, int]:
     part = q[: max(_CHECKED, len(q) // 20)]
     search(x, part, K)  # compiles and warms up
     seconds, found = clock.once(lambda: search(x, part, K))
@@ -124,8 +132,8 @@ def recall(found: Tensor, expected: Tensor) -> float:
     return float(same.any(dim=1).float().mean())
 
 
-def check(x: Tensor, q: Tensor, found: Tensor) -> str:
-    """Compare the first queries with the rows that a float64 product cannot exclude."""
+def check(x: Tensor, q: Tensor, distance: Tensor, found: Tensor) -> str:
+    """Compare the first queries, to the bit, with the rows a float64 product cannot exclude."""
     points = q[:_CHECKED].double()
     blocks = x.split(1 << 17)
     squares = torch.cat(
@@ -143,7 +151,10 @@ def check(x: Tensor, q: Tensor, found: Tensor) -> str:
         exact = reference.squared_distances(points[i : i + 1].cpu().numpy(), rows)[0]
         order = np.lexsort((near.cpu().numpy(), exact))[:K]
         if not np.array_equal(near.cpu().numpy()[order], found[i].cpu().numpy()):
-            return f"WRONG at query {i}"
+            return f"WRONG rows at query {i}"
+        expected = np.sqrt(exact[order]).astype(np.float32)
+        if not np.array_equal(expected, distance[i].cpu().numpy()):
+            return f"WRONG distances at query {i}"
     return f"{len(points)} queries checked"
 
 
@@ -164,7 +175,7 @@ def synthesis_lines(n: int, d: int, device: torch.device, clock: Clock) -> Itera
         try:
             plan = ex.SynthesisPlan.eos(x, y, {1: minority + n}, k=K, backend=backend)
         except RuntimeError as error:
-            yield Line(case, f"expansive {backend}", float("nan"), str(error)[:60])
+            yield Line(case, f"expansive {backend}", float("nan"), in_short(error))
             continue
         seconds, _ = clock.median(lambda plan=plan: plan.generate(x, out=out))
         rate = 3 * n * row_bytes / seconds / 1e9
@@ -197,10 +208,11 @@ def to_markdown(lines: list[Line], device: torch.device) -> str:
         "| case | contestant | seconds | ratio | |",
         "|---|---|---:|---:|---|",
     ]
-    ours: dict[str, float] = {}
+    ours: dict[str, float] = {}  # the first of ours that ran
     for line in lines:
-        ours.setdefault(line.case, line.seconds)
-        ratio = line.seconds / ours[line.case]
+        if line.name.startswith("expansive") and not math.isnan(line.seconds):
+            ours.setdefault(line.case, line.seconds)
+        ratio = line.seconds / ours.get(line.case, math.nan)
         text.append(
             f"| {line.case} | {line.name} | {line.seconds:.4f} | {ratio:.2f} | {line.note} |"
         )

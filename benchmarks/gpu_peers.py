@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import importlib.util
 from collections.abc import Callable
@@ -14,15 +15,14 @@ from torch import Tensor
 import expansive as ex
 from expansive.backends import registry
 
-Search = Callable[[Tensor, Tensor, int], Tensor]
-"""Rows, queries and k to row numbers [queries, k]."""
+Search = Callable[[Tensor, Tensor, int], Any]
+"""Rows, queries and k to row numbers [queries, k]; ours to distances and row numbers."""
 
 _BLOCK_ELEMENTS = 1 << 31  # of a block of products
 
 
-def expansive(backend: str, x: Tensor, q: Tensor, k: int) -> Tensor:
-    found: Tensor = ex.Index(x, backend=backend).search(q, k=k, relation="any")[1]
-    return found
+def expansive(backend: str, x: Tensor, q: Tensor, k: int) -> Any:
+    return ex.Index(x, backend=backend).search(q, k=k, relation="any")
 
 
 def _scores_topk(q: Tensor, rows: Tensor, half_norms: Tensor, k: int) -> Tensor:
@@ -60,8 +60,15 @@ def faiss_gpu(x: Tensor, q: Tensor, k: int) -> Tensor:
     import faiss
     import faiss.contrib.torch_utils
 
-    found: Tensor = faiss.knn_gpu(faiss.StandardGpuResources(), q, x, k)[1]
+    found: Tensor = faiss.knn_gpu(_faiss_resources(), q, x, k)[1]
     return found
+
+
+@functools.cache
+def _faiss_resources() -> Any:
+    import faiss
+
+    return faiss.StandardGpuResources()
 
 
 def cuvs(x: Tensor, q: Tensor, k: int) -> Tensor:
@@ -84,9 +91,15 @@ def bare_product(x: Tensor, q: Tensor, k: int) -> Tensor:
 
 LIMIT = "bare bf16 torch.mm"
 
+_PEERS: tuple[tuple[str, str, Search], ...] = (
+    ("KeOps", "pykeops", keops),
+    ("cuVS brute force", "cuvs", cuvs),
+    ("FAISS GPU flat", "faiss", faiss_gpu),
+)
+
 
 def searches(device: torch.device) -> dict[str, Search]:
-    """Contestants that can run here."""
+    """Contestants that can run here, for one case."""
     float32, bfloat16 = torch.float32, torch.bfloat16
     wanted = ("cuda", "triton") if device.type == "cuda" else ("cpu",)
     available = {name for name, runs, _ in registry.describe() if runs}
@@ -101,19 +114,24 @@ def searches(device: torch.device) -> dict[str, Search]:
         "torch bf16 + topk": partial(matmul_topk, bfloat16, False, False),
     }
     if device.type == "cuda":
+        torch.compiler.reset()  # shapes of earlier cases count against its limit; then it gives up
         found["torch.compile tf32 + topk"] = partial(matmul_topk, float32, True, True)
         found["torch.compile bf16 + topk"] = partial(matmul_topk, bfloat16, False, True)
-        found |= {
-            name: search
-            for name, module, search in (
-                ("KeOps", "pykeops", keops),
-                ("cuVS brute force", "cuvs", cuvs),
-                ("FAISS GPU flat", "faiss", faiss_gpu),
-            )
-            if _has(module)
-        }
+        found |= {name: search for name, module, search in _PEERS if _has(module)}
     found[LIMIT] = bare_product
     return found
+
+
+def missing(device: torch.device) -> dict[str, str]:
+    """Contestants that cannot run here, and why."""
+    if device.type != "cuda":
+        return {}
+    reasons = {
+        f"expansive {name}": reason
+        for name, runs, reason in registry.describe()
+        if name in ("cuda", "triton") and not runs
+    }
+    return reasons | {name: "not installed" for name, module, _ in _PEERS if not _has(module)}
 
 
 def _has(module: str) -> bool:
