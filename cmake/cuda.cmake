@@ -34,20 +34,24 @@ find_package(CUDAToolkit REQUIRED)
 execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
 set(cuda_codes "")
 set(cuda_names "")
+set(oldest "")
 foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
   string(REGEX REPLACE "[af]$" "" number "${arch}")
   if(known MATCHES "sm_${number}[\r\n]")
     list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
     list(APPEND cuda_names ${arch})
-    set(newest ${number})
+    if(NOT oldest)
+      set(oldest ${number})
+    endif()
   endif()
 endforeach()
 if(NOT cuda_names)
   message(FATAL_ERROR "This CUDA toolkit (${CMAKE_CUDA_COMPILER_VERSION}) knows none of the "
     "compute capabilities ${EXPANSIVE_CUDA_ARCHITECTURES}; update it, or set EXPANSIVE_CUDA=OFF")
 endif()
-# PTX of the newest lets later GPUs compile the kernels for themselves.
-list(APPEND cuda_codes "--generate-code=arch=compute_${newest},code=compute_${newest}")
+# PTX of the oldest lets all GPUs between and after these compile the kernels for themselves; they
+# use nothing that is newer.
+list(APPEND cuda_codes "--generate-code=arch=compute_${oldest},code=compute_${oldest}")
 message(STATUS "CUDA module: ${CMAKE_CUDA_COMPILER_VERSION}, compute capabilities ${cuda_names}")
 
 add_library(expansive_cuda STATIC
