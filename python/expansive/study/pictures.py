@@ -305,8 +305,8 @@ def _saved(figure: Figure, path: Path, caption: str) -> Picture:
     drawn = io.BytesIO()
     figure.savefig(drawn, dpi=110, format="png")
     with atomic_write(path) as temporary, temporary.open("wb") as stream:
-        # A palette is enough for plots, and a third of the bytes.
-        image.open(drawn).convert("RGB").quantize(256).save(stream, "PNG", optimize=True)
+        # A palette is enough for plots, and a quarter of the bytes.
+        image.open(drawn).convert("RGB").quantize(64).save(stream, "PNG", optimize=True)
     return Picture(path, caption)
 
 

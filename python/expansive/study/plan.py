@@ -141,10 +141,11 @@ class Cell:
 
     def settings(self) -> Settings:
         """Give what decides the result, ready for JSON."""
-        own = {"method": self.method, "parameters": self.parameters, "head": self.head}
+        own: Settings = {"network": self.network.settings(), "head": self.head}
+        own |= {"method": self.method, "parameters": self.parameters}
         if self.method in REVISIONS:
             own["revision"] = REVISIONS[self.method]
-        return {"network": self.network.settings(), **own}
+        return own
 
     @property
     def method_name(self) -> str:

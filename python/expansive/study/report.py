@@ -86,7 +86,7 @@ def summary(table: pd.DataFrame) -> Group:
         longest = int(group["method"].str.len().max())
         made.add_column("method", overflow="fold", min_width=min(longest, NAME_WIDTH))
         for heading, _ in shown.values():
-            made.add_column(heading, justify="right")
+            made.add_column(heading.replace(" ", "\n"), justify="right")
         for method, rows in group.groupby("method", sort=False):
             values = [mean_sd(rows[name], scale) for name, (_, scale) in shown.items()]
             missing = "" if len(rows) == seeds else f" ({_count(len(rows), 'seed')})"

@@ -49,7 +49,7 @@ def read(folder: Path) -> pd.DataFrame:
 def write(table: pd.DataFrame, folder: Path) -> None:
     """Write results.parquet and, rounded to six digits, results.csv; each whole or not at all."""
     with atomic_write(folder / PARQUET) as temporary:
-        table.to_parquet(temporary, index=False)
+        table.to_parquet(temporary, index=False, compression="zstd")
     with atomic_write(folder / "results.csv") as temporary:
         table.drop(columns=list(PER_CLASS)).to_csv(temporary, index=False, float_format="%.6g")
 
