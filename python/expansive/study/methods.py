@@ -241,7 +241,8 @@ def eos_settings(parameters: Mapping[str, Any]) -> tuple[str, int, str]:
 
 def purpose_of(name: str) -> str:
     """Say what a method does: the first line of its docstring."""
-    return (inspect.getdoc((METHODS | HEAD_RULES)[name]) or "").partition("\n")[0]
+    text = inspect.getdoc((METHODS | HEAD_RULES)[name]) or ""
+    return text.partition("\n")[0].replace("`", "")
 
 
 def parameters_of(name: str, parameters: Mapping[str, Any]) -> dict[str, Any]:
