@@ -30,10 +30,15 @@ class Tables:
     partner_start: Tensor
     partners: Tensor
     key: Tensor
+    stream: int
 
-    def is_on(self, place: torch.device) -> bool:
-        """Whether this is the device they are on."""
-        return self.key.device == place
+    def serves_here(self) -> bool:
+        """Whether they were made on the current device and stream.
+
+        Another stream may still read them when their memory is given back to the one that made
+        them, so each stream has its own.
+        """
+        return self.key.device == device() and self.stream == _current_stream()
 
     def arguments(self) -> tuple[Tensor, ...]:
         """Give them as the kernels take them."""
@@ -53,7 +58,7 @@ _uploaded: tuple[weakref.ref[Partners], Tables] | None = None
 def upload_tables(partners: Partners) -> Tables:
     """Bring the tables to the device, once while one plan is in use."""
     global _uploaded
-    if _uploaded is not None and _uploaded[0]() is partners and _uploaded[1].is_on(device()):
+    if _uploaded is not None and _uploaded[0]() is partners and _uploaded[1].serves_here():
         return _uploaded[1]
     tables = Tables(
         upload_array(partners.sample_start),
@@ -62,9 +67,15 @@ def upload_tables(partners: Partners) -> Tables:
         upload_array(partners.partner_start),
         upload_array(partners.partners),
         upload_array(np.array([partners.seed & 0xFFFFFFFF, partners.seed >> 32])),
+        _current_stream(),
     )
     _uploaded = (weakref.ref(partners), tables)
     return tables
+
+
+def _current_stream() -> int:
+    """Give the handle of the stream that work goes to; the interpreter has none."""
+    return torch.cuda.current_stream().cuda_stream if device().type == "cuda" else 0
 
 
 def _span(partners: Partners, dtype: Any) -> Tensor:
