@@ -56,10 +56,10 @@ def finished(tmp_path_factory):
 
 
 def test_the_keys_of_cells_do_not_change():
-    cells = list(plan.read_preset("cpu").cells())
+    cells = list(plan.read_preset("unaugmented").cells())
     stem = cells[0].file_stem
-    assert cells[0].name == "CIFAR-10 100:1/resnet8/ce/none/seed 0"
-    assert stem == "cifar-10-100-1-resnet8-ce-none-seed-0-6f8b8ff23b83"
+    assert cells[0].name == "CIFAR-10 100:1/resnet14/ce/none/seed 0"
+    assert stem == "cifar-10-100-1-resnet14-ce-none-seed-0-bd4d682673c8"
     assert len({cell.file_stem for cell in cells}) == len(cells)
 
 
@@ -91,16 +91,16 @@ def test_what_decides_a_result_changes_the_key(old, new):
 
 
 def test_a_jpeg_file_may_lie_anywhere_but_is_not_cifar10():
-    cpu = plan.read_preset("cpu")
+    chosen = plan.read_preset("unaugmented")
     stems = [
-        next(cpu.with_sources({"cifar10": source}).cells()).file_stem
+        next(chosen.with_sources({"cifar10": source}).cells()).file_stem
         for source in ("cifar10", "cifar10-jpeg:a.npz", "cifar10-jpeg:/b/c.npz")
     ]
     assert stems[1] == stems[2] != stems[0]
-    moved = cpu.with_sources({"cifar10": "cifar10-jpeg:a.npz"})
+    moved = chosen.with_sources({"cifar10": "cifar10-jpeg:a.npz"})
     assert next(moved.networks()).data_name == "CIFAR-10 (JPEG) 100:1"
     with pytest.raises(ValueError, match="'mnist' is not in the study; it has cifar10"):
-        cpu.with_sources({"mnist": "x"})
+        chosen.with_sources({"mnist": "x"})
 
 
 @pytest.mark.parametrize("name", plan.PRESETS)
@@ -478,5 +478,5 @@ def test_accuracies_stay_with_their_method_and_loss():
 def test_the_command_asks_for_one_study(capsys, tmp_path):
     assert cli.main(["bench", "--out", str(tmp_path)]) == 2
     assert "give either the YAML file of a study or --preset" in capsys.readouterr().err
-    assert cli.main(["bench", "--preset", "cpu", "--report-only", "--out", str(tmp_path)]) == 2
+    assert cli.main(["bench", "--preset", "losses", "--report-only", "--out", str(tmp_path)]) == 2
     assert "no cell of the study has scores" in capsys.readouterr().err

@@ -26,7 +26,7 @@ FORMAT = 1
 """Part of every key; to be raised when a default or the meaning of a setting changes."""
 
 FASHION_MNIST_FILE = "train-images-idx3-ubyte.gz"
-PRESETS = ("quick", "cpu", "paper")
+PRESETS = ("quick", "unaugmented", "losses", "paper")
 
 Settings = dict[str, Any]
 
