@@ -21,7 +21,7 @@ SourceOption = Annotated[
 def bench(
     study: Annotated[Path | None, typer.Argument(help="YAML file of a study.")] = None,
     preset: Annotated[
-        str | None, typer.Option(help="A study that comes along: quick, unaugmented, losses or paper.")
+        str | None, typer.Option(help="One that comes along: quick, unaugmented, losses or paper.")
     ] = None,
     out: Annotated[
         Path | None, typer.Option(help="Folder of results and report. Default: runs/bench-NAME.")
