@@ -17,10 +17,10 @@ namespace expansive {
 enum class Relation : uint8_t { enemy, friendly, any };
 enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
 
-// An orthonormal basis of the directions the rows vary most in, [rank][d], the strongest first; rank
-// 0 means none. The screen then looks at the first `screen_rank` of them and the norm of the rest;
-// what it lets pass is screened again in all of them. Any basis gives the same result, a good one
-// sooner; it need not be exact, for its defect is measured and accounted for.
+// An orthonormal basis of the directions the rows vary most in, [rank][d], the strongest first;
+// rank 0 means none. The screen then looks at the first `screen_rank` of them and the norm of the
+// rest; what it lets pass is screened again in all of them. Any basis gives the same result, a good
+// one sooner; it need not be exact, for its defect is measured and accounted for.
 struct Basis {
   const float* data = nullptr;
   int64_t rank = 0;
