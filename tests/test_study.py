@@ -297,7 +297,8 @@ def test_killed_at_any_moment_no_cell_is_lost_or_repeated(tmp_path):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
 
     def finished_cells():
-        return {path.name: path.stat().st_mtime_ns for path in (out / run.CELLS).glob("*.json")}
+        paths = (out / run.CELLS).glob("[!.]*.json")  # half-written files begin with a dot
+        return {path.name: path.stat().st_mtime_ns for path in paths}
 
     process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
     while len(finished_cells()) < 3 and process.poll() is None:
@@ -310,6 +311,7 @@ def test_killed_at_any_moment_no_cell_is_lost_or_repeated(tmp_path):
     after = finished_cells()
     assert before.items() <= after.items()
     assert set(after) == {f"{cell.file_stem}.json" for cell in study().cells()}
+    assert len(list((out / run.CELLS).iterdir())) == len(after)  # what the kill left is gone
     assert len(list((out / run.NETWORKS).iterdir())) == 2
     assert (out / "report.html").is_file()
 

@@ -35,6 +35,11 @@ class Cells:
         self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
+    def sweep(self) -> None:
+        """Remove what a killed run left half-written; only for the holder of the study's folder."""
+        for path in self.folder.glob(".*.json"):
+            path.unlink()
+
     def path(self, cell: Cell) -> Path:
         """Give the result file of a cell."""
         return self.folder / f"{cell.file_stem}.json"

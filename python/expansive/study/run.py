@@ -75,6 +75,7 @@ def run(
     deadline = None if max_minutes is None else time.monotonic() + 60 * max_minutes
     with held(out):
         kept = Cells(out / CELLS)
+        kept.sweep()
         todo = [cell for cell in chosen if not kept.done(cell)]
         with _shown(console, todo, out) as advance:
             for network, cells in groupby(todo, key=lambda cell: cell.network):
