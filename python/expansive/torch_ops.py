@@ -23,6 +23,7 @@ from torch import Tensor  # noqa: E402
 
 from expansive.arrays import DTYPES, as_rows  # noqa: E402
 from expansive.backends import cpu  # noqa: E402
+from expansive.backends.reference import two_product, two_sum  # noqa: E402
 from expansive.neighbors import Index  # noqa: E402
 
 if TYPE_CHECKING:
@@ -299,35 +300,16 @@ def _fma32(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 def _fma64(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
     """Fused multiply-add in float64, exact down to products of 2**-960."""
-    product, product_error = _two_product(a, b)
-    low_sum, low_error = _two_sum(c, product_error)
-    high, middle = _two_sum(product, low_sum)
-    return high + _add_to_odd(middle, low_error)
-
-
-def _two_product(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    a_high, a_low = _split(a)
-    b_high, b_low = _split(b)
-    product = a * b
-    error = ((a_high * b_high - product) + a_high * b_low + a_low * b_high) + a_low * b_low
-    return product, error
-
-
-def _split(a: Tensor) -> tuple[Tensor, Tensor]:
-    scaled = 134217729.0 * a
-    high = scaled - (scaled - a)
-    return high, a - high
-
-
-def _two_sum(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
-    total = a + b
-    part = total - a
-    return total, (a - (total - part)) + (b - part)
+    product, product_error = two_product(a, b)
+    low_sum, low_error = two_sum(c, product_error)
+    high, middle = two_sum(product, low_sum)
+    result: Tensor = high + _add_to_odd(middle, low_error)
+    return result
 
 
 def _add_to_odd(a: Tensor, b: Tensor) -> Tensor:
     """Give a + b; an inexact result takes the neighbour whose last bit is 1."""
-    total, error = _two_sum(a, b)
+    total, error = two_sum(a, b)
     even = (total.view(torch.int64) & 1) == 0
     towards = torch.copysign(torch.full_like(error, torch.inf), error)
     return torch.where((error != 0) & even, torch.nextafter(total, towards), total)

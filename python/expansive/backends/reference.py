@@ -47,10 +47,10 @@ def fma(a: Float64, b: Float64, c: Float64) -> Float64:
     Computers 57(4), 2008); products whose error term would underflow are done as fractions.
     """
     a, b, c = np.broadcast_arrays(a, b, c)
-    product, product_error = _two_product(a, b)
-    low_sum, low_error = _two_sum(c, product_error)
-    high, middle = _two_sum(product, low_sum)
-    result = high + _add_to_odd(middle, low_error)
+    product, product_error = two_product(a, b)
+    low_sum, low_error = two_sum(c, product_error)
+    high, middle = two_sum(product, low_sum)
+    result: Float64 = high + _add_to_odd(middle, low_error)
     tiny = (np.abs(product) < 2.0**-960) & (a != 0) & (b != 0)
     for where in zip(*np.nonzero(tiny), strict=True):
         exact = Fraction(float(a[where])) * Fraction(float(b[where])) + Fraction(float(c[where]))
@@ -64,13 +64,15 @@ def fma32(a: NDArray[np.float32], b: NDArray[np.float32], c: NDArray[np.float32]
     return _add_to_odd(product, c.astype(np.float64)).astype(np.float32)
 
 
-def _two_sum(a: Float64, b: Float64) -> tuple[Float64, Float64]:
+def two_sum(a: Any, b: Any) -> tuple[Any, Any]:
+    """Give a + b in float64 and its rounding error; of arrays of any library."""
     total = a + b
     part = total - a
     return total, (a - (total - part)) + (b - part)
 
 
-def _two_product(a: Float64, b: Float64) -> tuple[Float64, Float64]:
+def two_product(a: Any, b: Any) -> tuple[Any, Any]:
+    """Give a * b in float64 and its rounding error; of arrays of any library."""
     a_high, a_low = _split(a)
     b_high, b_low = _split(b)
     product = a * b
@@ -78,7 +80,7 @@ def _two_product(a: Float64, b: Float64) -> tuple[Float64, Float64]:
     return product, error
 
 
-def _split(a: Float64) -> tuple[Float64, Float64]:
+def _split(a: Any) -> tuple[Any, Any]:
     high = 134217729.0 * a
     high = high - (high - a)
     return high, a - high
@@ -86,10 +88,11 @@ def _split(a: Float64) -> tuple[Float64, Float64]:
 
 def _add_to_odd(a: Float64, b: Float64) -> Float64:
     """Give a + b; an inexact result takes the neighbour whose last bit is 1."""
-    total, error = _two_sum(a, b)
+    total, error = two_sum(a, b)
     even = (np.ascontiguousarray(total).view(np.int64) & 1) == 0
     towards = np.where(error > 0, np.inf, -np.inf)
-    return np.where((error != 0) & even, np.nextafter(total, towards), total)
+    odd: Float64 = np.where((error != 0) & even, np.nextafter(total, towards), total)
+    return odd
 
 
 # ---- arrays -----------------------------------------------------------------------------------
