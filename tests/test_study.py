@@ -13,13 +13,10 @@ import pandas as pd
 import pytest
 import torch
 from rich.console import Console
-from scipy import stats
 
 from expansive import cli
-from expansive.study import blocks, measure, methods, networks, plan, report, results, run
-from expansive.study import statistics as tests_of
+from expansive.study import blocks, measure, networks, plan, reading, report, results, run
 from expansive.study.cells import Cells, held
-from expansive.synthesis import SynthesisPlan
 
 pytestmark = pytest.mark.train
 
@@ -38,7 +35,7 @@ head: {epochs: 1}
 
 
 def study(text=TINY, **changes):
-    return replace(plan.parse(text, "the test"), **changes)
+    return replace(reading.parse(text, "the test"), **changes)
 
 
 def run_quietly(chosen, out, **options):
@@ -56,7 +53,7 @@ def finished(tmp_path_factory):
 
 
 def test_the_keys_of_cells_do_not_change():
-    cells = list(plan.read_preset("unaugmented").cells())
+    cells = list(reading.read_preset("unaugmented").cells())
     stem = cells[0].file_stem
     assert cells[0].name == "CIFAR-10 100:1/resnet14/ce/none/seed 0"
     assert stem == "cifar-10-100-1-resnet14-ce-none-seed-0-bd4d682673c8"
@@ -91,7 +88,7 @@ def test_what_decides_a_result_changes_the_key(old, new):
 
 
 def test_a_jpeg_file_may_lie_anywhere_but_is_not_cifar10():
-    chosen = plan.read_preset("unaugmented")
+    chosen = reading.read_preset("unaugmented")
     stems = [
         next(chosen.with_sources({"cifar10": source}).cells()).file_stem
         for source in ("cifar10", "cifar10-jpeg:a.npz", "cifar10-jpeg:/b/c.npz")
@@ -103,9 +100,9 @@ def test_a_jpeg_file_may_lie_anywhere_but_is_not_cifar10():
         chosen.with_sources({"mnist": "x"})
 
 
-@pytest.mark.parametrize("name", plan.PRESETS)
+@pytest.mark.parametrize("name", reading.PRESETS)
 def test_presets_have_a_reference_and_enough_seeds_to_tell(name):
-    chosen = plan.read_preset(name)
+    chosen = reading.read_preset(name)
     assert chosen.reference == "eos"
     assert len(chosen.seeds) >= (3 if name == "quick" else 5)
 
@@ -136,86 +133,6 @@ def test_only_keeps_the_cells_of_a_pattern():
     assert [cell.method_name for cell in kept] == ["eos", "eos k=20"]
     with pytest.raises(ValueError, match="no cell fits only='gan'; a cell's name is like 'Digits"):
         plan.selected(study().cells(), "gan")
-
-
-# ---- methods ----------------------------------------------------------------------------------
-
-
-def embeddings(counts=(60, 25, 12), seed=0):
-    rng = np.random.default_rng(seed)
-    y = np.repeat(np.arange(len(counts)), counts)
-    x = rng.normal(size=(len(y), 5)).astype(np.float32) + y[:, None].astype(np.float32)
-    order = rng.permutation(len(y))
-    return x[order], y[order].astype(np.int64)
-
-
-@pytest.mark.parametrize("name", sorted({*methods.METHODS} - {"crt", "mixup", "remix", "adasyn"}))
-def test_over_samplers_keep_the_rows_and_balance_the_classes(name):
-    x, y = embeddings()
-    rows = methods.make_rows(name, x, y, {}, 3)
-    np.testing.assert_array_equal(rows.real.x, x)
-    made = np.asarray(rows.plan.labels(0, rows.plan.n_samples))
-    assert np.bincount(np.concatenate([y, made])).tolist() == [60, 60, 60]
-    picked = [30, 3, 30]
-    some = rows.plan.generate_rows(rows.real.x, np.array(picked))
-    assert some.shape == (3, 5)
-    assert torch.equal(torch.as_tensor(some[0]), torch.as_tensor(some[2]))
-    again = methods.make_rows(name, x, y, {}, 3)
-    np.testing.assert_array_equal(again.plan.generate_rows(again.real.x, picked), some)
-
-
-def test_eos_is_the_plan_of_the_package():
-    x, y = embeddings()
-    parameters = {"enemies": "neighborhood", "k": 7, "expansion": [0.0, 0.5]}
-    rows = methods.make_rows("eos", x, y, parameters, 3)
-    plan_ = SynthesisPlan.eos(x, y, k=7, enemies="neighborhood", expansion=(0, 0.5), seed=3)
-    np.testing.assert_array_equal(
-        rows.plan.generate_rows(rows.real.x, np.arange(9)), plan_.generate(x, 0, 9)
-    )
-
-
-def test_adasyn_fills_the_small_classes():
-    x, y = embeddings((60, 40, 30))
-    rows = methods.make_rows("adasyn", x, y, {}, 0)
-    assert set(np.asarray(rows.plan.labels(0, rows.plan.n_samples))) == {1, 2}
-
-
-def test_crt_draws_every_class_equally_often_and_begins_anew():
-    x, y = embeddings()
-    rows = methods.make_rows("crt", x, y, {}, 0)
-    assert rows.reinit_head
-    assert rows.plan.n_samples == 0
-    assert np.bincount(rows.real.y).tolist() == [60, 60, 60]
-    known = {row.tobytes() for row in x}
-    assert {row.tobytes() for row in rows.real.x.numpy()} <= known
-
-
-def test_mixup_labels_by_share_and_remix_for_the_smaller_class():
-    # In one dimension the class is the value, so a mixed row says what share it has of each.
-    y = np.repeat([0, 1], [3000, 100]).astype(np.int64)
-    x = y[:, None].astype(np.float32)
-
-    def labels(name, low, high):
-        rows = methods.make_rows(name, x, y, {}, 0)
-        share = rows.plan.generate_rows(x, np.arange(rows.plan.n_samples)).numpy()[:, 0]
-        drawn = rows.plan.labels(0, rows.plan.n_samples)
-        return drawn[(share > low) & (share < high)]
-
-    assert 0.2 < labels("mixup", 0.2, 0.4).mean() < 0.4
-    assert 0.6 < labels("mixup", 0.6, 0.8).mean() < 0.8
-    assert 0.2 < labels("remix", 0.2, 0.4).mean() < 0.4  # the larger class has the larger share
-    assert labels("remix", 0.51, 0.8).mean() == 1.0
-
-
-def test_tau_norm_makes_the_norms_equal_and_leaves_out_the_bias():
-    weight = np.array([[3.0, 4.0], [0.6, 0.8]], np.float32)
-    head = {"weight": weight, "bias": np.array([2.0, -1.0], np.float32)}
-    even = methods.tau_norm(head)
-    np.testing.assert_allclose(np.linalg.norm(even["weight"], axis=1), 1.0, rtol=1e-6)
-    assert even["bias"].tolist() == [0.0, 0.0]
-    half = methods.tau_norm({"weight": weight}, tau=0.5)
-    np.testing.assert_allclose(np.linalg.norm(half["weight"], axis=1), [5**0.5, 1.0], rtol=1e-6)
-    assert set(half) == {"weight"}
 
 
 # ---- running ----------------------------------------------------------------------------------
@@ -333,81 +250,6 @@ def test_a_killed_phase_1_goes_on_from_its_checkpoint(tmp_path):
     np.testing.assert_array_equal(resumed.train_x, whole.train_x)
     assert resumed.facts["cpu_seconds"]["backbone"] > 0
     assert not (tmp_path / "a" / network.file_stem / "checkpoints").exists()
-
-
-# ---- statistics -------------------------------------------------------------------------------
-
-
-def test_holm_corrects_step_by_step():
-    p = np.array([0.01, 0.04, 0.03, 0.5])
-    np.testing.assert_allclose(tests_of.holm(p), [0.04, 0.09, 0.09, 0.5])
-
-
-def test_blocks_average_over_losses_and_keep_pairs():
-    rows = [
-        {"data": "d", "seed": seed, "loss": loss, "method": method, "balanced_accuracy": value}
-        for seed in (0, 1)
-        for loss, shift in (("a", 0.0), ("b", 0.2))
-        for method, value in (("z", seed + shift), ("y", 5 + seed + shift))
-    ]
-    rows.append({"data": "d", "seed": 0, "loss": "a", "method": "half", "balanced_accuracy": 1.0})
-    wide = tests_of.blocks(pd.DataFrame(rows))
-    assert list(wide.columns) == ["z", "y"]
-    np.testing.assert_allclose(wide.to_numpy(), [[0.1, 5.1], [1.1, 6.1]])
-
-
-def test_ranks_follow_demsar():
-    # Table 6 of Demšar 2006: four methods on 14 data sets have these ranks and this distance.
-    wide = pd.DataFrame(np.random.default_rng(0).normal(size=(14, 4)), columns=list("abcd"))
-    found = tests_of.ranking(wide)
-    assert found.critical_difference == pytest.approx(2.569 * (4 * 5 / (6 * 14)) ** 0.5, rel=1e-3)
-    assert found.ranks.sum() == pytest.approx(10)
-    assert found.p_friedman == pytest.approx(stats.friedmanchisquare(*wide.T.to_numpy()).pvalue)
-    at_distance = stats.studentized_range.sf(2.569 * 2**0.5, 4, np.inf)
-    assert at_distance == pytest.approx(0.05, abs=1e-3)
-    a, b = found.ranks[["a", "b"]]
-    significant = abs(a - b) > found.critical_difference
-    assert (found.p_nemenyi.loc["a", "b"] < 0.05) == significant
-
-
-def test_a_difference_within_the_noise_is_not_claimed():
-    rng = np.random.default_rng(0)
-    base = rng.normal(0.7, 0.05, 5)
-    wide = pd.DataFrame(
-        {
-            "ours": base + rng.normal(0, 0.002, 5),
-            "far": base - 0.03,
-            "near": base + rng.normal(0, 0.02, 5),
-        }
-    )
-    found = tests_of.against(wide, "ours")
-    assert found["verdict"].to_dict() == {"far": "better", "near": "no difference claimed"}
-    expected = stats.ttest_rel(wide["ours"], wide["far"]).pvalue
-    assert found.loc["far", "p_t"] == pytest.approx(expected)
-    assert found.loc["far", "p_holm"] == pytest.approx(2 * expected)
-    # Five pairs: however clear, these two cannot be smaller.
-    least = tests_of.smallest_wilcoxon(5)
-    assert least == found.loc["far", "p_wilcoxon"] == found.loc["far", "p_permutation"] == 0.0625
-
-
-def test_ties_share_their_ranks():
-    two = pd.DataFrame({"x": [0.5, 0.5], "y": [0.5 + 1e-12, 0.4], "z": [0.1, 0.9]})
-    assert tests_of.ranking(two).ranks.tolist() == [1.75, 2.25, 2.0]
-
-
-def test_wins_ties_and_losses_are_counted_and_the_test_may_be_chosen():
-    a = np.random.default_rng(0).random(14)
-    wide = pd.DataFrame({"a": a, "b": a + np.linspace(0.1, 0.2, 14), "c": a + 1e-12})
-    found = tests_of.against(wide, "a", "p_wilcoxon")
-    assert found.loc["b", ["wins", "ties", "losses"]].tolist() == [0, 0, 14]
-    assert found.loc["c", ["wins", "ties", "losses"]].tolist() == [0, 14, 0]
-    # The smallest two-sided p of 14 pairs is 2 / 2^14, here times the two methods.
-    assert found.loc["b", "p_holm"] == pytest.approx(2 * 2 / 2**14)
-    assert found["verdict"].to_dict() == {"b": "worse", "c": "no difference claimed"}
-    half = wide.assign(b=np.where(np.arange(14) < 2, a, wide["b"]))
-    p = tests_of.against(half, "a").loc["b", "p_wilcoxon"]
-    assert p == stats.wilcoxon(half["a"] - half["b"], zero_method="zsplit").pvalue
-    assert p != stats.wilcoxon(half["a"] - half["b"]).pvalue
 
 
 # ---- report -----------------------------------------------------------------------------------

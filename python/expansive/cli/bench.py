@@ -48,12 +48,12 @@ def bench(
         import_extra(module, "study")
     import torch
 
-    from expansive.study import plan, report
+    from expansive.study import reading, report
     from expansive.study.run import run
 
     if (study is None) == (preset is None):
         raise ValueError("give either the YAML file of a study or --preset")
-    chosen = plan.read(study) if study is not None else plan.read_preset(str(preset))
+    chosen = reading.read(study) if study is not None else reading.read_preset(str(preset))
     chosen = chosen.with_sources(_sources(source or []))
     folder = out or Path("runs") / f"bench-{preset or Path(str(study)).stem}"
     if threads is not None:
