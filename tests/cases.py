@@ -292,6 +292,14 @@ def run_python(script: str, timeout: float = 60, arguments: Sequence[str] = ()) 
     return done.stdout
 
 
+PLAN_METHODS: dict[str, Any] = {
+    "eos": ex.SynthesisPlan.eos,
+    "neighborhood": lambda *a, **o: ex.SynthesisPlan.eos(*a, enemies="neighborhood", k=15, **o),
+    "smote": ex.SynthesisPlan.smote,
+    "random": ex.SynthesisPlan.random,
+}
+"""Every way to plan, with its defaults or settings that small data allow."""
+
 __all__ = [
     "BACKENDS_UNDER_TEST",
     "DTYPES",
@@ -301,6 +309,7 @@ __all__ = [
     "METRICS",
     "MINIMUM_BUDGET",
     "PLAIN_RTOL",
+    "PLAN_METHODS",
     "RELATIONS",
     "SLOW_IN_REFERENCE",
     "assert_same_bits",

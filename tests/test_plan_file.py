@@ -9,25 +9,19 @@ import numpy as np
 import pytest
 
 import expansive as ex
-from cases import BACKENDS_UNDER_TEST, assert_same_bits, blobs
+from cases import BACKENDS_UNDER_TEST, PLAN_METHODS, assert_same_bits, blobs
 
 Plan = ex.SynthesisPlan
-METHODS = {
-    "eos": Plan.eos,
-    "neighborhood": lambda *a, **o: Plan.eos(*a, enemies="neighborhood", k=15, **o),
-    "smote": Plan.smote,
-    "random": Plan.random,
-}
 
 all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
-methods = pytest.mark.parametrize("method", METHODS)
+methods = pytest.mark.parametrize("method", PLAN_METHODS)
 
 
 @all_backends
 @methods
 def test_a_saved_plan_is_the_same_plan(backend: str, method: str, tmp_path: Path) -> None:
     x, y = blobs()
-    plan = METHODS[method](x, y, seed=2**64 - 1, backend="reference")
+    plan = PLAN_METHODS[method](x, y, seed=2**64 - 1, backend="reference")
     plan.save(tmp_path / "plan.npz")
     loaded = Plan.load(tmp_path / "plan.npz", backend=backend, threads=2)
     assert loaded.counts == plan.counts

@@ -24,6 +24,7 @@ from cases import (
     MAKERS,
     METRICS,
     MINIMUM_BUDGET,
+    PLAN_METHODS,
     RELATIONS,
     assert_same_bits,
     assert_same_search,
@@ -39,7 +40,6 @@ from expansive.backends.registry import get_backend
 from test_neighbors import Case, pick_queries
 from test_neighbors import cases as any_case
 from test_philox import ROWS, SEEDS, draw_by_hand, tables
-from test_synthesis import METHODS
 
 pytestmark = pytest.mark.train
 
@@ -215,13 +215,13 @@ def on_both(plan: Any, folder: Path) -> tuple[Any, Any]:
     return tuple(Plan.load(folder / "plan.npz", backend=b) for b in ("triton", "reference"))
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("method", PLAN_METHODS)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_synthetic_rows_have_the_bits_of_the_reference(
     method: str, dtype: str, tmp_path: Path
 ) -> None:
     x, y = blobs(dtype=dtype, d=19)
-    plan, expected = on_both(METHODS[method](x, y, seed=3), tmp_path)
+    plan, expected = on_both(PLAN_METHODS[method](x, y, seed=3), tmp_path)
     for name, a, b in zip(
         ("base", "partner", "weight"), plan.recipe(), expected.recipe(), strict=True
     ):
@@ -233,7 +233,7 @@ def test_synthetic_rows_have_the_bits_of_the_reference(
 
 def test_a_plan_made_by_this_backend_is_the_same_plan() -> None:
     x, y = blobs()
-    for method in METHODS.values():
+    for method in PLAN_METHODS.values():
         for a, b in zip(
             method(x, y, backend="triton").recipe(), method(x, y, backend="reference").recipe(),
             strict=True,

@@ -1,0 +1,158 @@
+"""Plans: how many rows of which class, and from whom."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import expansive as ex
+from cases import (
+    BACKENDS_UNDER_TEST,
+    PLAN_METHODS,
+    assert_same_bits,
+    blobs,
+)
+from expansive.backends import reference
+
+Plan = ex.SynthesisPlan
+
+all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
+methods = pytest.mark.parametrize("method", PLAN_METHODS)
+
+
+@pytest.mark.parametrize("method", ["eos", "smote", "random"])
+def test_a_plan_by_the_name_of_its_method(method: str) -> None:
+    x, y = blobs()
+    arguments = {"k": 3, "enemies": "neighborhood", "expansion": (0.25, 0.5)}
+    known = {"eos": {*arguments}, "smote": {"k", "expansion"}, "random": set[str]()}[method]
+    own = {name: value for name, value in arguments.items() if name in known}
+    plan = Plan.by_method(method, x, y, seed=5, **arguments)
+    assert_same_bits(
+        plan.generate(x), PLAN_METHODS[method](x, y, seed=5, **own).generate(x), method
+    )
+    with pytest.raises(ValueError, match="unknown method 'adasyn'; choose one of 'eos', 'smote'"):
+        Plan.by_method("adasyn", x, y)
+
+
+@pytest.mark.parametrize("method", ["eos", "smote", "random"])
+def test_a_plan_scans_its_rows_once(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    scanned = []
+    scan = reference.scan
+    monkeypatch.setattr(reference, "scan", lambda *given: scanned.append(1) or scan(*given))
+    Plan.by_method(method, *blobs(), backend="reference")
+    assert len(scanned) == 1
+
+
+# ---- how many ---------------------------------------------------------------------------------
+
+STRATEGIES: dict[str, Any] = {
+    "auto": "auto",
+    "all": "all",
+    "minority": "minority",
+    "not majority": "not majority",
+    "not minority": "not minority",
+    "dict": {1: 30, 2: 7},
+    "dict, some unchanged": {0: 40, 1: 13},
+    "callable": lambda y: {2: 20},
+}
+
+
+@methods
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_counts_are_those_of_imbalanced_learn(method: str, strategy: str) -> None:
+    from imblearn.utils import check_sampling_strategy
+
+    x, y = blobs()
+    wanted = check_sampling_strategy(STRATEGIES[strategy], y, "over-sampling")
+    wanted = {int(label): int(n) for label, n in wanted.items() if n}
+    plan = PLAN_METHODS[method](x, y, STRATEGIES[strategy])
+    assert plan.counts == wanted
+    assert plan.n_samples == sum(wanted.values())
+    labels, counts = np.unique(plan.labels(), return_counts=True)
+    assert dict(zip(labels.tolist(), counts.tolist(), strict=True)) == wanted
+    assert (np.diff(plan.labels()) >= 0).all()  # classes own contiguous ranges
+
+
+def test_a_ratio_for_two_classes() -> None:
+    x, y = blobs((40, 8))
+    assert Plan.eos(x, y, 0.5).counts == {1: 12}
+
+
+@all_backends
+@methods
+def test_balanced_classes_need_no_rows(backend: str, method: str, tmp_path: Path) -> None:
+    x, y = blobs((9, 9))
+    plan = PLAN_METHODS[method](x, y, backend=backend)
+    plan.save(tmp_path / "plan.npz")
+    for empty in (plan, Plan.load(tmp_path / "plan.npz", backend=backend)):
+        assert empty.n_samples == 0
+        assert empty.counts == {}
+        assert empty.generate(x).shape == (0, 6)
+        assert len(empty.labels()) == 0
+        assert len(empty.recipe().base) == 0
+
+
+# ---- neighborhoods ----------------------------------------------------------------------------
+
+
+@all_backends
+def test_neighborhood_draws_enemies_among_the_nearest_of_any_class(backend: str) -> None:
+    x, y = blobs((60, 20))
+    nearest = ex.neighbors(x, y, 6, "any", backend="reference")[1]
+    plan = Plan.eos(x, y, {1: 2020}, k=6, enemies="neighborhood", backend=backend)
+    base, partner, _ = plan.recipe()
+    expected = {(b, p) for b in np.flatnonzero(y == 1) for p in nearest[b] if y[p] != 1}
+    assert set(zip(base.tolist(), partner.tolist(), strict=True)) == expected
+
+
+@all_backends
+def test_a_class_far_from_its_enemies_falls_back_with_a_warning(backend: str) -> None:
+    x = np.concatenate([np.arange(20.0), 1000 + np.arange(5.0), [3.4, 3.6]])[:, None]
+    y = np.repeat([0, 1, 2], [20, 5, 2])
+    with pytest.warns(UserWarning, match=r"class 1 .*3 nearest rows.*enemies='nearest'") as caught:
+        plan = Plan.eos(x, y, k=3, enemies="neighborhood", backend=backend)
+    assert [warning.filename for warning in caught] == [__file__]
+    nearest = Plan.eos(x, y, k=3, backend=backend)
+    for a, b in zip(plan.recipe(0, 15), nearest.recipe(0, 15), strict=True):
+        assert_same_bits(a, b)
+
+
+@all_backends
+def test_reference_compat_draws_one_rank_too_close(backend: str) -> None:
+    x = np.array([[0.0], [1.0], [2.1], [3.3], [10.0], [11.0]])
+    y = np.array([1, 0, 0, 0, 1, 0])
+    options: Any = {"k": 3, "enemies": "neighborhood", "backend": backend}
+    # Row 0 finds enemies 1, 2, 3; row 4 finds 5, 3, 2. One rank closer: 0, 1, 2 and 4, 5, 3.
+    for compat, expected in (
+        (False, {0: {1, 2, 3}, 4: {5, 3, 2}}),
+        (True, {0: {0, 1, 2}, 4: {4, 5, 3}}),
+    ):
+        plan = Plan.eos(x, y, {1: 202}, reference_compat=compat, **options)
+        base, partner, _ = plan.recipe()
+        assert {b: set(partner[base == b].tolist()) for b in (0, 4)} == expected
+    with pytest.raises(ValueError, match=r"reference_compat.*enemies='neighborhood'"):
+        Plan.eos(x, y, k=3, reference_compat=True)
+
+
+@all_backends
+def test_a_class_of_one_row(backend: str) -> None:
+    x, y = blobs((20, 5, 1))
+    with pytest.warns(UserWarning, match="class 2 has one row") as caught:
+        smote = Plan.smote(x, y, backend=backend)
+    assert [warning.filename for warning in caught] == [__file__]
+    only = np.flatnonzero(y == 2)
+    assert_same_bits(smote.generate(x)[smote.labels() == 2], x[only].repeat(19, axis=0))
+    eos = Plan.eos(x, y, backend=backend)
+    assert set(eos.recipe().base[eos.labels() == 2].tolist()) == set(only.tolist())
+
+
+@all_backends
+def test_more_neighbors_than_there_are(backend: str) -> None:
+    x, y = blobs((9, 4))
+    plan = Plan.eos(x, y, {1: 404}, k=1000, backend=backend)
+    assert set(plan.recipe().partner.tolist()) == set(np.flatnonzero(y == 0).tolist())
+    friends = Plan.smote(x, y, {1: 404}, k=1000, backend=backend)
+    assert set(friends.recipe().partner.tolist()) == set(np.flatnonzero(y == 1).tolist())
