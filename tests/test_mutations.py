@@ -18,6 +18,7 @@ import pytest
 TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
 UNITS = (
+    "byte_images",
     "images",
     "kernels_coarse",
     "kernels_generic",
@@ -25,7 +26,10 @@ UNITS = (
     "neighbors",
     "panels",
     "query_block",
+    "query_images",
+    "reach",
     "scan",
+    "spatial_order",
     "threads",
 )
 COMPILER = os.environ.get("CXX", "g++")
@@ -60,7 +64,6 @@ MUTATIONS = {
     ),
     "threshold without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
     "threshold 1 % tighter": Mutation(SPACE, "reach * reach * kUp", "reach * reach * 0.99"),
-    "limit without rests": Mutation(SPACE, "4.0 * rests", "0.0"),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "no defect of the basis": Mutation(

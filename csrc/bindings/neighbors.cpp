@@ -4,7 +4,7 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
-#include "cpu/scan.h"
+#include "expansive/scan.h"
 
 namespace expansive {
 namespace {
@@ -14,8 +14,8 @@ using FloatMatrix = py::array_t<float, py::array::c_style>;
 // The index together with the arrays it reads.
 class Index {
  public:
-  Index(py::array x, const std::string& dtype, std::optional<Int64Array> codes, int64_t n_classes,
-        const std::string& metric, const std::optional<FloatMatrix>& basis, int64_t screen_rank,
+  Index(py::array x, const std::string& dtype, double largest, std::optional<Int64Array> codes,
+        int64_t n_classes, const std::string& metric, const std::optional<FloatMatrix>& basis,
         int threads, int64_t memory_budget)
       : x_(std::move(x)), wide_(parse_dtype(dtype) == DType::float64) {
     const Rows rows = view(x_, dtype);
@@ -25,12 +25,10 @@ class Index {
     if (basis) {
       check(basis->ndim() == 2 && basis->shape(1) == rows.d && basis->shape(0) <= rows.d,
             "the basis does not fit the rows");
-      check(0 < screen_rank && screen_rank <= basis->shape(0),
-            "screen_rank does not fit the basis");
-      directions = {basis->data(), basis->shape(0), screen_rank};
+      directions = {basis->data(), basis->shape(0)};
     }
     index_ = without_gil([&](Interrupt& interrupt) {
-      return std::make_unique<NeighborIndex>(rows, classes, n_classes, parsed, directions,
+      return std::make_unique<NeighborIndex>(rows, largest, classes, n_classes, parsed, directions,
                                              Resources{threads, memory_budget}, interrupt);
     });
   }
@@ -74,10 +72,10 @@ uint64_t fingerprint_array(const py::array& x, const std::string& dtype, int thr
 
 void register_neighbors(py::module_& module) {
   py::class_<Index>(module, "Index")
-      .def(py::init<py::array, const std::string&, std::optional<Int64Array>, int64_t,
-                    const std::string&, const std::optional<FloatMatrix>&, int64_t, int, int64_t>(),
-           py::arg("x"), py::arg("dtype"), py::arg("codes"), py::arg("n_classes"),
-           py::arg("metric"), py::arg("basis"), py::arg("screen_rank"), py::arg("threads"),
+      .def(py::init<py::array, const std::string&, double, std::optional<Int64Array>, int64_t,
+                    const std::string&, const std::optional<FloatMatrix>&, int, int64_t>(),
+           py::arg("x"), py::arg("dtype"), py::arg("largest"), py::arg("codes"),
+           py::arg("n_classes"), py::arg("metric"), py::arg("basis"), py::arg("threads"),
            py::arg("memory_budget"))
       .def("search", &Index::search, py::arg("queries"), py::arg("dtype"), py::arg("codes"),
            py::arg("own_rows"), py::arg("k"), py::arg("relation"), py::arg("threads"),

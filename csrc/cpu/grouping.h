@@ -42,6 +42,25 @@ class Grouping {
   int64_t row(int64_t position) const { return order_[static_cast<size_t>(position)]; }
   int64_t position(int64_t row) const { return position_[static_cast<size_t>(row)]; }
 
+  // All classes that have rows; one without codes.
+  std::vector<Range> classes() const {
+    if (start_.size() < 2 || start_.back() == 0) return {{0, size()}};
+    std::vector<Range> found;
+    for (size_t c = 1; c < start_.size(); ++c) {
+      if (start_[c - 1] < start_[c]) found.push_back({start_[c - 1], start_[c]});
+    }
+    return found;
+  }
+
+  // Position p now holds what position order[p] held; positions stay within their class.
+  void reorder(const std::vector<uint32_t>& order) {
+    const std::vector<uint32_t> before = order_;
+    for (size_t p = 0; p < order.size(); ++p) {
+      order_[p] = before[order[p]];
+      position_[order_[p]] = static_cast<uint32_t>(p);
+    }
+  }
+
   // The positions of a class; none for code -1.
   Range class_range(int64_t code) const {
     if (code < 0) return {0, 0};

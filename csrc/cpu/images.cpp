@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <limits>
 
 #include "cpu/integers.h"
@@ -52,7 +53,6 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
       scale_(scale),
       d_(d),
       rank_(basis.rank),
-      screen_rank_(basis.screen_rank),
       panels_(divide_up(basis.rank, kernels.panel_columns)),
       basis_(static_cast<size_t>(panels_ * kernels.panel_columns * d)),
       origin_(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0),
@@ -68,26 +68,35 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
   }
 }
 
-void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, ImageWords out,
-                      Images* images) const {
+float ImageMaker::element(const uint32_t* image, int64_t j) const {
+  const uint32_t word = image[j / kernels_->elements_per_word];
+  const uint32_t bits = kernels_->elements_per_word == 1 ? word
+                        : j % 2 == 0                     ? word << 16
+                                                         : word & 0xFFFF0000u;
+  float value;
+  std::memcpy(&value, &bits, sizeof value);
+  return value;
+}
+
+void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
+                      Image* images) const {
   if (rank_ > 0) {
     const int64_t tile = kernels_->tile_queries;
     const int64_t fitting = std::clamp<int64_t>(kMovedBytes / (d_ * 4), tile, 256) / tile * tile;
     for (int64_t i = 0; i < count; i += fitting) {
-      make_rotated(rows + i, std::min(fitting, count - i), dtype,
-                   {out.screen + i * stride(), out.rescreen + i * rescreen_words()}, images + i);
+      make_rotated(rows + i, std::min(fitting, count - i), dtype, out + i * stride(), images + i);
     }
     return;
   }
   for (int64_t i = 0; i < count; ++i) {
     const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
-        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out.screen + i * stride());
-    images[i].screen = {made.squared_norm, rounding_error(made), 0.0};
+        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out + i * stride());
+    images[i] = {made.squared_norm, rounding_error(made)};
   }
 }
 
-void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, ImageWords out,
-                              Images* images) const {
+void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
+                              Image* images) const {
   const int64_t padded = round_up(d_, 8), width = panels_ * kernels_->panel_columns;
   thread_local std::vector<float> moved;  // large, and wanted again at once
   thread_local std::vector<double> projected;
@@ -110,23 +119,17 @@ void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype,
     }
   }
   for (int64_t i = 0; i < count; ++i) {
-    const double* z = projected.data() + i * width;
-    const ScreenRow& place = placed[static_cast<size_t>(i)];
-    images[i].screen = finish_rotated(z, screen_rank_, place, out.screen + i * stride());
-    if (!rescreens()) continue;
-    uint32_t* words = out.rescreen + i * rescreen_words();
-    std::fill_n(words, rescreen_words(), 0u);
-    images[i].rescreen = finish_rotated(z, rank_, place, words);
+    images[i] = finish_rotated(projected.data() + i * width, placed[static_cast<size_t>(i)],
+                               out + i * stride());
   }
 }
 
-// The image of a row with the projections z in its first `rank` directions.
-Image ImageMaker::finish_rotated(const double* z, int64_t rank, const ScreenRow& placed,
-                                 uint32_t* out) const {
+// The image of a row with the projections z.
+Image ImageMaker::finish_rotated(const double* z, const ScreenRow& placed, uint32_t* out) const {
   thread_local std::vector<double> coordinates;
-  coordinates.assign(static_cast<size_t>(round_up(rank + 1, 8)), 0.0);
+  coordinates.assign(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0);
   double squared = 0.0;
-  for (int64_t c = 0; c < rank; ++c) {
+  for (int64_t c = 0; c < rank_; ++c) {
     squared += z[c] * z[c];
     coordinates[static_cast<size_t>(c)] = z[c];
   }
@@ -137,12 +140,11 @@ Image ImageMaker::finish_rotated(const double* z, int64_t rank, const ScreenRow&
   const double shift =
       ((2.0 * std::sqrt(squared) + error) * error + placed.squared_norm * 0x1p-30) * kUp;
   const double rest_error = std::min(std::sqrt(shift), shift / rest) * kUp;
-  coordinates[static_cast<size_t>(rank)] = rest;
+  coordinates[static_cast<size_t>(rank_)] = rest;
   const ScreenRow made = kernels_->prepare[static_cast<int>(DType::float64)](
-      coordinates.data(), 1.0, origin_.data(), 1.0, rank + 1, out);
-  const double place_error = rounding_error(placed);
-  return {made.squared_norm, (rounding_error(made) + place_error + error + rest_error) * kUp,
-          (rest + rest_error + place_error) * kUp};
+      coordinates.data(), 1.0, origin_.data(), 1.0, rank_ + 1, out);
+  return {made.squared_norm,
+          (rounding_error(made) + rounding_error(placed) + error + rest_error) * kUp};
 }
 
 }  // namespace expansive

@@ -18,6 +18,10 @@ struct CandidateList {
   int64_t full = 0;  // at this count the list wants pruning; its storage has room for a panel more
 };
 
+// What the kernels' tiles and panels are at most.
+inline constexpr int64_t kMostTileQueries = 16;
+inline constexpr int64_t kMostPanelColumns = 32;
+
 // One tile of queries against a run of panels: see screen.h.
 struct ScreenTask {
   const uint32_t* queries = nullptr;          // [words][tile_queries]
@@ -48,6 +52,28 @@ struct ProjectTask {
   int64_t sums_stride;
 };
 
+// Boxes, in `dims` coordinates, from the box [low, high].
+struct BoxesTask {
+  const float* low;   // [dims]
+  const float* high;  // [dims]
+  int64_t dims;
+  const float* lows;   // [dims][stride]
+  const float* highs;  // [dims][stride]
+  int64_t stride;
+  int64_t count;
+  float* squared_distances;  // [count]
+};
+
+// A tile of points and one box.
+struct ReachTask {
+  const float* points;   // [dims][kMostTileQueries]
+  const float* reaches;  // [kMostTileQueries] squared; below zero: nothing is within it
+  int64_t dims;
+  const float* low;   // [dims], `stride` apart
+  const float* high;  // [dims], `stride` apart
+  int64_t stride;
+};
+
 struct InterpolateTask {
   const void* base;
   const void* partner;
@@ -68,8 +94,14 @@ struct Kernels {
   // Returns the panel to go on with: end_panel, or an earlier one after which a list is full.
   int64_t (*screen)(const ScreenTask&);
 
-  // <query, row> of two images, `words` a multiple of 16: see rescreen.h.
-  float (*rescreen)(const uint32_t* query, const uint32_t* row, int64_t words);
+  // Byte images and their comparison, with sizes a multiple of 64: see bytes.h.
+  ScreenRow (*prepare_bytes[kDTypes])(const void* row, double row_scale, const double* low,
+                                      double scale, double step, int64_t d, uint8_t* bytes);
+  int64_t (*compare_bytes)(const uint8_t* a, const uint8_t* b, int64_t n);
+
+  // Squared distances of boxes and of points from boxes: see boxes.h.
+  void (*measure_boxes)(const BoxesTask&);
+  bool (*any_within_reach)(const ReachTask&);
 
   // image = (row * row_scale - centre) * scale, rounded to the screen's element type. `centre` and
   // `image` are padded to 8 elements, the image with zeros.
@@ -86,6 +118,8 @@ struct Kernels {
   double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d,
                             double limit);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
+  // NaN or infinity if the row holds one: see magnitude.h.
+  double (*largest_magnitude[kDTypes])(const void* row, int64_t d);
   void (*fence_streams)();  // after the last streamed row, before others may read it
 };
 

@@ -3,11 +3,13 @@
 // instructions the processor may lack.
 #pragma once
 
+#include "cpu/boxes.h"
+#include "cpu/bytes.h"
 #include "cpu/interpolate.h"
 #include "cpu/isa.h"
+#include "cpu/magnitude.h"
 #include "cpu/project.h"
 #include "cpu/refine.h"
-#include "cpu/rescreen.h"
 #include "cpu/screen.h"
 
 namespace expansive {
@@ -15,6 +17,8 @@ namespace {
 
 template <int kTileQueries, int kVectors>
 constexpr Kernels make_kernels(const char* name) {
+  static_assert(kTileQueries <= kMostTileQueries);
+  static_assert(kVectors * Vector::kWidth <= kMostPanelColumns);
   return {
       name,
       kTileQueries,
@@ -23,7 +27,10 @@ constexpr Kernels make_kernels(const char* name) {
       kRoundingsPerTerm,
       kUnderflowPerTerm,
       screen<kTileQueries, kVectors>,
-      rescreen,
+      {prepare_bytes<Half>, prepare_bytes<BFloat16>, prepare_bytes<float>, prepare_bytes<double>},
+      compare_bytes,
+      measure_boxes,
+      any_within_reach,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
       {move<Half>, move<BFloat16>, move<float>, move<double>},
       project<kTileQueries, kVectors>,
@@ -39,6 +46,8 @@ constexpr Kernels make_kernels(const char* name) {
           {interpolate_double<Half>, interpolate_double<BFloat16>, interpolate_double<float>,
            interpolate_double<double>},
       },
+      {largest_magnitude<Half, uint16_t>, largest_magnitude<BFloat16, uint16_t>,
+       largest_magnitude<float, uint32_t>, largest_magnitude<double, uint64_t>},
       fence_streams,
   };
 }

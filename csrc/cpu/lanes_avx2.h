@@ -41,6 +41,17 @@ inline Double8 store_image(uint32_t* image, Double8 v) {
   return store8_rounded(reinterpret_cast<float*>(image), v);
 }
 
+inline __m128i whole4(__m256d v) {
+  return _mm256_cvtpd_epi32(
+      _mm256_min_pd(_mm256_max_pd(v, _mm256_setzero_pd()), _mm256_set1_pd(255.0)));
+}
+inline Double8 store8_bytes(uint8_t* p, Double8 v) {
+  const __m128i low = whole4(v.low), high = whole4(v.high);
+  const __m128i words = _mm_packus_epi32(low, high);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
+  return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
+}
+
 constexpr int kElementsPerWord = 1;
 constexpr double kRoundingsPerTerm = 1.0;
 constexpr double kUnderflowPerTerm = 0x1p-148;
@@ -74,6 +85,15 @@ inline Vector multiply_add(Column query, Column column, Vector sum) {
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};
+}
+inline Vector subtract(Vector a, Vector b) { return {_mm256_sub_ps(a.lanes, b.lanes)}; }
+inline Vector add_square(Vector v, Vector sum) {
+  return {_mm256_fmadd_ps(v.lanes, v.lanes, sum.lanes)};
+}
+inline Vector outside(Vector v, float low, float high) {
+  const __m256 inside =
+      _mm256_min_ps(_mm256_max_ps(v.lanes, _mm256_set1_ps(low)), _mm256_set1_ps(high));
+  return {_mm256_sub_ps(v.lanes, inside)};
 }
 inline bool any_not_negative(Vector v) {
   return _mm256_movemask_ps(_mm256_cmp_ps(v.lanes, _mm256_setzero_ps(), _CMP_GE_OQ)) != 0;

@@ -24,6 +24,14 @@ inline Double8 store8_rounded(float* p, Double8 v) {
   _mm256_storeu_ps(p, rounded);
   return _mm512_cvtps_pd(rounded);
 }
+// Eight whole numbers of 0 to 255; what is outside goes to the nearest.
+inline Double8 store8_bytes(uint8_t* p, Double8 v) {
+  const __m512d inside =
+      _mm512_min_pd(_mm512_max_pd(v, _mm512_setzero_pd()), _mm512_set1_pd(255.0));
+  const __m256i whole = _mm512_cvtpd_epi32(inside);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(whole));
+  return _mm512_cvtepi32_pd(whole);
+}
 
 struct Vector {
   static constexpr int kWidth = 16;
@@ -44,6 +52,15 @@ inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};
+}
+inline Vector subtract(Vector a, Vector b) { return {_mm512_sub_ps(a.lanes, b.lanes)}; }
+inline Vector add_square(Vector v, Vector sum) {
+  return {_mm512_fmadd_ps(v.lanes, v.lanes, sum.lanes)};
+}
+inline Vector outside(Vector v, float low, float high) {
+  const __m512 inside =
+      _mm512_min_ps(_mm512_max_ps(v.lanes, _mm512_set1_ps(low)), _mm512_set1_ps(high));
+  return {_mm512_sub_ps(v.lanes, inside)};
 }
 inline bool any_not_negative(Vector v) {
   return _mm512_cmp_ps_mask(v.lanes, _mm512_setzero_ps(), _CMP_GE_OQ) != 0;

@@ -49,6 +49,17 @@ inline Double8 store_image(uint32_t* image, Double8 v) {
   return store8_rounded(reinterpret_cast<float*>(image), v);
 }
 
+// Rounds eight numbers to whole ones of 0 to 255 (what is outside goes to the nearest), stores them
+// and returns them.
+inline Double8 store8_bytes(uint8_t* p, Double8 v) {
+  for (int i = 0; i < 8; ++i) {
+    const double inside = v.lane[i] < 0.0 ? 0.0 : (v.lane[i] > 255.0 ? 255.0 : v.lane[i]);
+    p[i] = static_cast<uint8_t>(static_cast<int>(inside + 0.5));
+    v.lane[i] = static_cast<double>(p[i]);
+  }
+  return v;
+}
+
 // Eight float32: interpolation.
 struct Float8 {
   float lane[8];
@@ -117,6 +128,22 @@ inline Vector larger(Vector a, Vector b) {
 }
 inline Vector minus(Vector v, float threshold) {
   for (int i = 0; i < Vector::kWidth; ++i) v.lane[i] -= threshold;
+  return v;
+}
+inline Vector subtract(Vector a, Vector b) {
+  for (int i = 0; i < Vector::kWidth; ++i) a.lane[i] -= b.lane[i];
+  return a;
+}
+inline Vector add_square(Vector v, Vector sum) {
+  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += v.lane[i] * v.lane[i];
+  return sum;
+}
+// How far numbers are from the range [low, high].
+inline Vector outside(Vector v, float low, float high) {
+  for (int i = 0; i < Vector::kWidth; ++i) {
+    const float from = v.lane[i] > low ? v.lane[i] : low;
+    v.lane[i] -= from < high ? from : high;
+  }
   return v;
 }
 inline bool any_not_negative(Vector v) {

@@ -46,6 +46,15 @@ void keep_if(CandidateList& list, const Keeps& keeps) {
   list.count = kept;
 }
 
+void drop_below(CandidateList& list, float threshold) {
+  keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
+}
+
+CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
+  const auto count = static_cast<int64_t>(values.size());
+  return {values.data(), columns.data(), count, count};
+}
+
 // Rows lie anywhere in memory: ask for the next ones while one is measured.
 size_t rows_ahead(const Rows& rows) {
   constexpr int64_t kBytesAhead = 6144;
@@ -62,19 +71,19 @@ Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range o
       k_(k),
       own_class_(own_class),
       own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)),
-      screen_{&database.space},
-      rescreen_{&database.rescreen_space} {}
-
-void Nearest::place(const Images& images, const uint32_t* rescreen_image) {
-  screen_.image = images.screen;
-  rescreen_.image = images.rescreen;
-  rescreen_image_ = rescreen_image;
+      screen_{&database.space} {
+  if (database.bytes) bytes_.space = &database.bytes->space();
 }
 
-float Nearest::begin(const Panels& panels, const Images& worst) {
+void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_error) {
+  screen_.image = image;
+  bytes_.image = byte_image;
+  bytes_.error = byte_error;
+}
+
+float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
-  screen_.face(worst.screen);
-  rescreen_.face(worst.rescreen);
+  screen_.face(worst);
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
@@ -91,19 +100,36 @@ float Nearest::begin_again() {
 
 float Nearest::make_room(CandidateList& list, const double* query, double seen) {
   drop_unrelated(list);
-  prune(list, screen_, panels_->negated_half_norms());
-  if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
-  drop_below(list, std::max(screen_.threshold, guess_));
-  if (4 * list.count > 3 * list.full) refine(list, query);
+  if (bytes_.space != nullptr) {
+    rescreen(list);
+    if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept(query);
+  } else {
+    prune_screened(list);
+    if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
+    drop_below(list, std::max(screen_.threshold, guess_));
+    if (4 * list.count > 3 * list.full) refine(list, query);
+  }
   guess_ = std::max(guess_, screen_.threshold);
   return guess_;
 }
 
 bool Nearest::settle(CandidateList& list, const double* query) {
   drop_unrelated(list);
-  prune(list, screen_, panels_->negated_half_norms());
-  refine(list, query);
+  if (bytes_.space != nullptr) {
+    rescreen(list);
+    refine_kept(query);
+  } else {
+    prune_screened(list);
+    refine(list, query);
+  }
   return guess_ > screen_.threshold;
+}
+
+float Nearest::reach(float threshold) const {
+  constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
+  const double squared =
+      screen_.space->reach(screen_.image.squared_norm, screen_.worst_norm, threshold);
+  return -round_down(-(std::max(squared, 0.0) * (1.0 + kBoxRounding) + 0x1p-100));
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {
@@ -116,74 +142,93 @@ void Nearest::drop_unrelated(CandidateList& list) const {
   });
 }
 
-void Nearest::drop_below(CandidateList& list, float threshold) const {
-  keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
-}
-
-// By the values of a screen and the half norms that belong to them.
-void Nearest::prune(CandidateList& list, const ScreenPoint& point,
-                    const float* negated_half_norms) {
+// By the values of a screen and the norms (or errors) that belong to them.
+template <typename Point, typename Norm>
+void Nearest::prune(CandidateList& list, const Point& point, const Norm& norm) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
-  const int64_t first = panels_->first();
-  float largest = 0.0f;  // half norm of those that reach the cutoff
+  float largest = 0.0f;  // norm of those that reach the cutoff
   for (int64_t i = 0; i < list.count; ++i) {
-    const float half_norm = -negated_half_norms[list.columns[i] - first];
-    largest = std::max(largest, list.values[i] >= cutoff ? half_norm : 0.0f);
+    largest = std::max(largest, list.values[i] >= cutoff ? norm(list.columns[i]) : 0.0f);
   }
   lower_limit(point.limit(cutoff, largest));
   drop_below(list, point.threshold);
 }
 
-// Puts the second screen's values in place of the first's, and prunes by them.
-void Nearest::rescreen(CandidateList& list) {
-  constexpr int64_t kAhead = 6;
-  const int64_t words = database_->images.rescreen_words();
-  const float* norms = panels_->negated_rescreen_half_norms();
-  const int64_t first = panels_->first();
-  for (int64_t i = 0; i < std::min(kAhead, list.count); ++i) {
-    prefetch(panels_->rescreen_image(list.columns[i]), words * 4);
-  }
-  for (int64_t i = 0; i < list.count; ++i) {
-    if (i + kAhead < list.count) {
-      prefetch(panels_->rescreen_image(list.columns[i + kAhead]), words * 4);
-    }
-    list.values[i] = norms[list.columns[i] - first] +
-                     database_->kernels->rescreen(rescreen_image_,
-                                                  panels_->rescreen_image(list.columns[i]), words);
-  }
-  drop_below(list, rescreen_.threshold);
-  prune(list, rescreen_, norms);
+void Nearest::prune_screened(CandidateList& list) {
+  const float* negated_half_norms = panels_->negated_half_norms() - panels_->first();
+  prune(list, screen_, [=](uint32_t column) { return -negated_half_norms[column]; });
 }
 
-// A value that a share of the candidates seen so far reaches. Where images keep distances, as many
-// as will make up, with a margin of three standard deviations and two, a whole pruned list (k
-// candidates and those that the screen cannot tell from them). Where they do not, twice k: that
-// pass through the database only finds rows near enough for a tight limit, and another follows.
+// Moves what the second screen cannot exclude from the list to what is kept, the best first: they
+// tell which of the others are worth a look.
+void Nearest::rescreen(CandidateList& list) {
+  const int64_t best = 2 * k_;
+  if (list.count > best) {
+    const float cutoff = find_cutoff(list, best);
+    rescreen(list, cutoff);
+    const float least = screen_.threshold;
+    keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
+  }
+  rescreen(list, screen_.threshold);
+  list.count = 0;
+}
+
+void Nearest::rescreen(const CandidateList& list, float from) {
+  constexpr int64_t kBytesAhead = 4096;
+  thread_local std::vector<uint32_t> columns;
+  columns.clear();
+  for (int64_t i = 0; i < list.count; ++i) {
+    if (list.values[i] >= from) columns.push_back(list.columns[i]);
+  }
+  const int64_t size = database_->image_bytes();
+  const size_t ahead = static_cast<size_t>(std::clamp<int64_t>(kBytesAhead / size, 1, 16));
+  for (size_t i = 0; i < std::min(ahead, columns.size()); ++i) {
+    prefetch(panels_->byte_image(columns[i]), size);
+  }
+  for (size_t i = 0; i < columns.size(); ++i) {
+    if (i + ahead < columns.size()) prefetch(panels_->byte_image(columns[i + ahead]), size);
+    const int64_t squared_steps =
+        database_->kernels->compare_bytes(bytes_.image, panels_->byte_image(columns[i]), size);
+    const float value = bytes_.space->value(squared_steps, panels_->byte_error(columns[i]));
+    if (value < bytes_.threshold) continue;
+    kept_values_.push_back(value);
+    kept_columns_.push_back(columns[i]);
+  }
+  CandidateList kept = view(kept_values_, kept_columns_);
+  prune(kept, bytes_, [this](uint32_t column) { return panels_->byte_error(column); });
+  kept_values_.resize(static_cast<size_t>(kept.count));
+  kept_columns_.resize(static_cast<size_t>(kept.count));
+}
+
+// A value that a share of the candidates seen so far reaches: as many as will make up, with a
+// margin of three standard deviations and two, a whole pruned list (k candidates and those that the
+// screen cannot tell from them).
 float Nearest::guess(const CandidateList& list, double seen) const {
   const double expected = static_cast<double>(std::max(k_, list.count)) * seen;
-  const double margin = std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0);
-  const bool keeps = database_->images.keeps_distances();
-  const int64_t rank = keeps ? static_cast<int64_t>(margin) : 2 * k_;
-  if (rank >= (keeps ? std::min(k_, list.count) : list.count)) return screen_.threshold;
-  return find_cutoff(list, rank);
+  const auto rank = static_cast<int64_t>(std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0));
+  return rank < std::min(k_, list.count) ? find_cutoff(list, rank) : screen_.threshold;
 }
 
-// Measures the k best: they tell which of the others are worth the measuring.
-void Nearest::refine_best(CandidateList& list, const double* query, const ScreenPoint& point) {
-  if (list.count <= k_) return;
-  const float cutoff = find_cutoff(list, k_);
-  measure(list, cutoff, query);
-  keep_if(list, [&](float value, int64_t) { return value < cutoff && value >= point.threshold; });
-}
-
+// Measures the k best first: they tell which of the others are worth the measuring.
 void Nearest::refine(CandidateList& list, const double* query) {
-  const bool rescreens = database_->images.rescreens();
-  if (rescreens) rescreen(list);
-  const ScreenPoint& point = rescreens ? rescreen_ : screen_;
-  refine_best(list, query, point);
-  measure(list, point.threshold, query);
+  const bool by_bytes = bytes_.space != nullptr;
+  const auto threshold = [&] { return by_bytes ? bytes_.threshold : screen_.threshold; };
+  if (list.count > k_) {
+    const float cutoff = find_cutoff(list, k_);
+    measure(list, cutoff, query);
+    const float least = threshold();
+    keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
+  }
+  measure(list, threshold(), query);
   list.count = 0;
+}
+
+void Nearest::refine_kept(const double* query) {
+  CandidateList kept = view(kept_values_, kept_columns_);
+  refine(kept, query);
+  kept_values_.clear();
+  kept_columns_.clear();
 }
 
 void Nearest::measure(const CandidateList& list, float from, const double* query) {
@@ -217,7 +262,7 @@ void Nearest::lower_limit(double limit) {
   if (limit > limit_) return;
   limit_ = limit;
   screen_.lower(limit);
-  rescreen_.lower(limit);
+  if (bytes_.space != nullptr) bytes_.lower(limit);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

@@ -4,7 +4,8 @@
 // bound the k-th distance from above (the limit), and what cannot be below it is dropped. Only
 // candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
 // left are, too. Where the screen sees rows cut to a few directions, what it lets pass is screened
-// again in more of them, and pruned by that, before it is refined.
+// again by byte images of all features, and what that cannot decide is kept to be refined at the
+// end.
 //
 // To be handed fewer candidates, the screen may be given a guess: a threshold that from the rows
 // seen so far very likely leaves k. When the end shows that it did not, the query asks to be
@@ -33,25 +34,41 @@ struct Neighbor {
 // longer list means fewer prunings but more candidates; this is near the best of both. Candidates
 // to be screened again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
-  return database.images.rescreens() ? 4 * k + 224 : 2 * k + 32;
+  return database.bytes ? 4 * k + 224 : 2 * k + 32;
 }
 
-// Where a query lies in the space of a screen, and what it can exclude there.
+// Candidates that the second screen may keep between two rounds of refinement.
+inline int64_t kept_length(const Database& database, int64_t k) {
+  return database.bytes ? 4 * k + 64 : 0;
+}
+
+// Where a query lies in the screen's space, and what it can exclude there.
 struct ScreenPoint {
   const ScreenSpace* space;
-  Image image{0.0, 0.0, 0.0};
-  double error = 0.0;  // of the query's image and of any row's so far
-  double rests = 0.0;  // product of the query's rest and any row's so far
+  Image image{0.0, 0.0};
+  double worst_norm = 0.0;  // of any row's image so far
+  double error = 0.0;       // of the query's image and of any row's so far
   float threshold = -std::numeric_limits<float>::infinity();
 
   void face(const Image& worst) {
+    worst_norm = worst.squared_norm;
     error = image.error + worst.error;
-    rests = image.rest * worst.rest;
   }
   void lower(double limit) { threshold = space->threshold(image.squared_norm, error, limit); }
   double limit(float value, float half_norm) const {
-    return space->limit(image.squared_norm, rests, error, value, half_norm);
+    return space->limit(image.squared_norm, error, value, half_norm);
   }
+};
+
+// The same for byte images.
+struct BytePoint {
+  const ByteSpace* space = nullptr;
+  const uint8_t* image = nullptr;
+  double error = 0.0;  // of the query's image
+  float threshold = -std::numeric_limits<float>::infinity();
+
+  void lower(double limit) { threshold = space->threshold(error, limit); }
+  double limit(float value, float row_error) const { return space->limit(error, value, row_error); }
 };
 
 class Nearest {
@@ -60,19 +77,22 @@ class Nearest {
   // is (or -1).
   Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row);
 
-  // The query's images; the words of the second are kept by the caller.
-  void place(const Images& images, const uint32_t* rescreen_image);
+  // The query's images; the byte image, if there is one, is kept by the caller.
+  void place(const Image& image, const uint8_t* byte_image, double byte_error);
 
   // Begin with another stretch of the database; `worst` bounds the images of all up to its end.
   // Returns the screen's threshold.
-  float begin(const Panels& panels, const Images& worst);
-  // The list is full, with the given share of the stretch seen: make room. Returns the threshold to
-  // go on with.
+  float begin(const Panels& panels, const Image& worst);
+  // Make room in a list, with the given share of the stretch seen. Returns the threshold to go on
+  // with.
   float make_room(CandidateList& list, const double* query, double seen);
   // The stretch is over: refine what is left. True if some guess went too far: screen it all again,
   // from the threshold that `begin_again` returns.
   bool settle(CandidateList& list, const double* query);
   float begin_again();
+
+  // No panel whose box is farther than the root of this has a row that reaches the threshold.
+  float reach(float threshold) const;
 
   // The nearest rows, ascending; at most k.
   const std::vector<Neighbor>& sorted();
@@ -81,12 +101,14 @@ class Nearest {
 
  private:
   void drop_unrelated(CandidateList& list) const;
-  void drop_below(CandidateList& list, float threshold) const;
-  void prune(CandidateList& list, const ScreenPoint& point, const float* negated_half_norms);
+  template <typename Point, typename Norm>
+  void prune(CandidateList& list, const Point& point, const Norm& norm);
+  void prune_screened(CandidateList& list);
   void rescreen(CandidateList& list);
+  void rescreen(const CandidateList& list, float from);
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list, const double* query);
-  void refine_best(CandidateList& list, const double* query, const ScreenPoint& point);
+  void refine_kept(const double* query);
   void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest();
   void lower_limit(double limit);
@@ -98,8 +120,9 @@ class Nearest {
   Range own_class_;
   int64_t own_position_;
   ScreenPoint screen_;
-  ScreenPoint rescreen_;
-  const uint32_t* rescreen_image_ = nullptr;
+  BytePoint bytes_;
+  std::vector<float> kept_values_;  // what the second screen could not decide
+  std::vector<uint32_t> kept_columns_;
   double limit_ = std::numeric_limits<double>::infinity();
   float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
   bool may_guess_ = true;

@@ -16,7 +16,6 @@
 #include "cpu/integers.h"
 #include "cpu/panels.h"
 #include "cpu/query_block.h"
-#include "cpu/scan.h"
 #include "cpu/threads.h"
 #include "expansive/check.h"
 
@@ -50,11 +49,17 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
   return scales;
 }
 
-// A centre amid the data: any would do, a good one makes the screen's bounds tight. The median of
-// each coordinate over some rows, because a mean would follow a single huge value.
-std::vector<double> find_centre(const Rows& rows, const Kernels& kernels,
-                                const std::vector<double>& row_scales) {
-  const size_t padded = static_cast<size_t>(round_up(rows.d, 8));
+// Where the data lie, by some rows: the median of each coordinate, because a mean would follow a
+// single huge value, and the smallest and largest value of any.
+struct Extent {
+  std::vector<double> centre;  // padded with zeros to a multiple of 8
+  double low;
+  double high;
+};
+
+Extent find_extent(const Rows& rows, const Kernels& kernels,
+                   const std::vector<double>& row_scales) {
+  const size_t padded = static_cast<size_t>(round_up(rows.d, 8)), d = static_cast<size_t>(rows.d);
   const int64_t sampled = std::min(rows.n, kSampledRows);
   std::vector<double> sample(static_cast<size_t>(sampled) * padded);
   for (int64_t i = 0; i < sampled; ++i) {
@@ -63,42 +68,46 @@ std::vector<double> find_centre(const Rows& rows, const Kernels& kernels,
     kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
                                                 sample.data() + static_cast<size_t>(i) * padded);
   }
-  std::vector<double> median(padded), values(static_cast<size_t>(sampled));
-  for (size_t j = 0; j < padded; ++j) {
+  Extent extent{std::vector<double>(padded), sample[0], sample[0]};
+  std::vector<double> values(static_cast<size_t>(sampled));
+  for (size_t j = 0; j < d; ++j) {
     for (size_t i = 0; i < values.size(); ++i) values[i] = sample[i * padded + j];
+    const auto [low, high] = std::minmax_element(values.begin(), values.end());
+    extent.low = std::min(extent.low, *low);
+    extent.high = std::max(extent.high, *high);
     const auto middle = values.begin() + sampled / 2;
     std::nth_element(values.begin(), middle, values.end());
-    median[j] = *middle;
+    extent.centre[j] = *middle;
   }
-  return median;
+  return extent;
 }
 
 // The power of two that brings centred coordinates below 1 (centring may double the largest).
-double find_scale(const Rows& rows, int threads, Interrupt& interrupt) {
-  const Scan found = scan(rows, threads, interrupt);
-  check(found.first_bad_row < 0, "row " + std::to_string(found.first_bad_row) + " is not finite");
-  if (found.largest == 0.0) return 1.0;
-  return std::ldexp(1.0, std::min(-std::ilogb(found.largest) - 2, 1000));
+double find_scale(double largest) {
+  check(std::isfinite(largest) && largest >= 0.0, "rows are not finite");
+  if (largest == 0.0) return 1.0;
+  return std::ldexp(1.0, std::min(-std::ilogb(largest) - 2, 1000));
 }
 
-Database make_database(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
-                       Basis basis, int threads, Interrupt& interrupt) {
+Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
+                       Metric metric, Basis basis, int threads, Interrupt& interrupt) {
   check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
   const Kernels& chosen = kernels();
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
-  const double scale = metric == Metric::cosine ? 0.5 : find_scale(rows, threads, interrupt);
-  ImageMaker images(chosen, find_centre(rows, chosen, row_scales), scale, rows.d, basis);
+  const double scale = metric == Metric::cosine ? 0.5 : find_scale(largest);
+  const Extent extent = find_extent(rows, chosen, row_scales);
+  ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
+  std::optional<ByteMaker> bytes;
+  if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);
   const ScreenSpace space(scale, rows.d, images.length(), chosen);
-  // Folding the lanes of the second screen costs a few roundings more.
-  const ScreenSpace rescreen_space(scale, rows.d, images.rescreen_length() + 16, chosen);
   return {rows,
           metric,
           &chosen,
           Grouping(codes, rows.n, n_classes),
           std::move(images),
+          std::move(bytes),
           space,
-          rescreen_space,
           std::move(row_scales)};
 }
 
@@ -159,7 +168,8 @@ Cut cut(const SearchPlan& plan, const Resources& resources, int64_t stretch) {
       {kBlockQueries, kBlockBytes / (database.images.words() * 4),
        resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
   const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
-  const int64_t kept = resources.memory_budget / 4 / QueryBlock::bytes_per_query(plan);
+  const int64_t kept = resources.memory_budget / 4 /
+                       (QueryBlock::bytes_per_query(plan) + QueryImages::bytes_per_query(database));
   return {block, std::max<int64_t>(1, resources.threads / divide_up(n, block)), stretch,
           std::max(block, kept / block * block)};
 }
@@ -167,15 +177,14 @@ Cut cut(const SearchPlan& plan, const Resources& resources, int64_t stretch) {
 // The blocks of a batch of queries on their way through the database, stretch by stretch.
 class Batch {
  public:
-  Batch(const SearchPlan& plan, const Cut& cut, int64_t first, int64_t end, int64_t k,
+  Batch(const SearchPlan& plan, const Cut& cut, const QueryImages& queries, int64_t k,
         const Neighbors& out)
       : plan_(plan),
         cut_(cut),
-        first_(first),
-        end_(end),
+        queries_(queries),
         k_(k),
         out_(out),
-        blocks_(divide_up(end - first, cut.block)),
+        blocks_(divide_up(queries.size(), cut.block)),
         active_(static_cast<size_t>(blocks_ * cut.shares)),
         pending_(static_cast<size_t>(blocks_)) {}
 
@@ -188,8 +197,9 @@ class Batch {
       const int64_t share = task % cut_.shares, number = task / cut_.shares;
       std::unique_ptr<QueryBlock>& mine = active_[static_cast<size_t>(task)];
       if (!mine) {
-        const int64_t begin = first_ + number * cut_.block;
-        mine = std::make_unique<QueryBlock>(plan_, begin, std::min(end_, begin + cut_.block));
+        const int64_t begin = number * cut_.block;
+        mine = std::make_unique<QueryBlock>(plan_, queries_, begin,
+                                            std::min(queries_.size(), begin + cut_.block));
       }
       mine->visit(panels, n_panels * share / cut_.shares, n_panels * (share + 1) / cut_.shares,
                   worst_, interrupt, worker);
@@ -220,14 +230,13 @@ class Batch {
 
   const SearchPlan& plan_;
   const Cut& cut_;
-  int64_t first_;
-  int64_t end_;
+  const QueryImages& queries_;
   int64_t k_;
   const Neighbors& out_;
   int64_t blocks_;
   std::vector<std::unique_ptr<QueryBlock>> active_;
   std::vector<Pending> pending_;
-  Images worst_;
+  Image worst_{0.0, 0.0};
 };
 
 }  // namespace
@@ -244,14 +253,18 @@ struct NeighborIndex::Impl {
   }
 };
 
-NeighborIndex::NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric,
-                             Basis basis, Resources resources, Interrupt& interrupt)
-    : impl_(new Impl{
-          make_database(rows, codes, n_classes, metric, basis, resources.threads, interrupt),
-          std::nullopt}) {
+NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
+                             Metric metric, Basis basis, Resources resources, Interrupt& interrupt)
+    : impl_(new Impl{make_database(rows, largest, codes, n_classes, metric, basis,
+                                   resources.threads, interrupt),
+                     std::nullopt}) {
   if (impl_->stretch_length(resources) >= rows.n) {
     impl_->resident.emplace(impl_->database, rows.n);
-    impl_->resident->pack(impl_->database, 0, rows.n, resources.threads, interrupt);
+    if (impl_->database.images.rotates()) {
+      impl_->resident->pack_sorted(impl_->database, resources.threads, interrupt);
+    } else {
+      impl_->resident->pack(impl_->database, 0, rows.n, resources.threads, interrupt);
+    }
   }
 }
 
@@ -277,7 +290,9 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   std::optional<Panels> passing;
   if (!impl_->resident) passing.emplace(database, pieces.stretch);
   for (int64_t first = 0; first < queries.rows.n; first += pieces.batch) {
-    Batch batch(plan, pieces, first, std::min(queries.rows.n, first + pieces.batch), k, out);
+    const QueryImages images(plan, first, std::min(queries.rows.n, first + pieces.batch),
+                             resources.threads, interrupt);
+    Batch batch(plan, pieces, images, k, out);
     for (int64_t from = 0; from < n; from += pieces.stretch) {
       const int64_t length = std::min(pieces.stretch, n - from);
       if (passing) passing->pack(database, from, length, resources.threads, interrupt);

@@ -1,96 +1,165 @@
 #include "cpu/panels.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "cpu/integers.h"
+#include "cpu/spatial_order.h"
 #include "cpu/threads.h"
 
 namespace expansive {
 namespace {
 
 constexpr int64_t kPanelsPerTask = 16;
+constexpr int64_t kRowsPerTask = 1024;
 
 int64_t width(const Database& database) { return database.kernels->panel_columns; }
 
 // Columns of as many whole panels as hold `count` positions.
 int64_t padded(const Database& database, int64_t count) { return round_up(count, width(database)); }
 
+// Runs body(first, end, worker) over tasks of `length` and gives the worst of what they return.
+template <typename Body>
+Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrupt,
+                     const Body& body) {
+  std::vector<Image> worst(static_cast<size_t>(threads), Image{0.0, 0.0});
+  parallel_for(divide_up(n, length), threads, interrupt, [&](int64_t task, int worker) {
+    Image& mine = worst[static_cast<size_t>(worker)];
+    mine = worse(mine, body(task * length, std::min(n, (task + 1) * length)));
+  });
+  Image all{0.0, 0.0};
+  for (const Image& image : worst) all = worse(all, image);
+  return all;
+}
+
 }  // namespace
 
 int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t columns = padded(database, count);
-  const int64_t words = database.images.words() + database.images.rescreen_words() + 2;
-  return columns * words * static_cast<int64_t>(sizeof(uint32_t));
+  // Where rows are sorted, there are two copies of their images for a while.
+  const int64_t copy =
+      database.bytes ? database.images.stride() + database.box_dims() + 8 : int64_t{0};
+  const int64_t words = database.images.words() + 2 + copy;
+  return columns * (words * static_cast<int64_t>(sizeof(uint32_t)) + database.image_bytes());
 }
 
 Panels::Panels(const Database& database, int64_t capacity)
-    : rescreen_words_(database.images.rescreen_words()),
+    : image_bytes_(database.image_bytes()),
       data_(padded(database, capacity) * database.images.words()),
-      rescreen_data_(padded(database, capacity) * rescreen_words_),
-      negated_half_norms_(static_cast<size_t>(padded(database, capacity))),
-      negated_rescreen_half_norms_(negated_half_norms_.size()) {}
+      byte_data_(padded(database, capacity) * image_bytes_ / 4),
+      byte_errors_(static_cast<size_t>(database.bytes ? padded(database, capacity) : 0)),
+      negated_half_norms_(static_cast<size_t>(padded(database, capacity))) {}
 
 void Panels::pack(const Database& database, int64_t first, int64_t count, int threads,
                   Interrupt& interrupt) {
   first_ = first;
   count_ = count;
-  worst_ = {};
-  const int64_t n_panels = divide_up(count, width(database));
   std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
             -std::numeric_limits<float>::infinity());
   const int64_t at_once = std::max<int64_t>(1, database.images.group() / width(database));
-  std::vector<Images> worst(static_cast<size_t>(threads));
-  parallel_for(divide_up(n_panels, kPanelsPerTask), threads, interrupt,
-               [&](int64_t task, int worker) {
-                 const int64_t end = std::min(n_panels, (task + 1) * kPanelsPerTask);
-                 Images& mine = worst[static_cast<size_t>(worker)];
-                 for (int64_t panel = task * kPanelsPerTask; panel < end; panel += at_once) {
-                   mine = worse(mine, pack_some(database, panel, std::min(end, panel + at_once)));
-                 }
-               });
-  for (const Images& images : worst) worst_ = worse(worst_, images);
+  worst_ = worst_of_tasks(
+      divide_up(count, width(database)), kPanelsPerTask, threads, interrupt,
+      [&](int64_t panel, int64_t end) {
+        Image worst{0.0, 0.0};
+        for (; panel < end; panel += at_once) {
+          worst = worse(worst, pack_some(database, panel, std::min(end, panel + at_once)));
+        }
+        return worst;
+      });
 }
 
-Images Panels::pack_some(const Database& database, int64_t first_panel, int64_t end_panel) {
-  const int64_t first = first_panel * width(database), stride = database.images.stride();
-  const int64_t used = std::min(end_panel * width(database), count_) - first;
-  thread_local std::vector<uint32_t> images;
-  images.resize(static_cast<size_t>(used * stride));
-  std::vector<ScaledRow> rows(static_cast<size_t>(used));
-  std::vector<Images> made(static_cast<size_t>(used));
-  for (int64_t i = 0; i < used; ++i) {
-    rows[static_cast<size_t>(i)] = database.scaled_row(database.grouping.row(first_ + first + i));
+// Makes images of `count` rows from position `first_ + from` on, byte images too.
+void Panels::make_images(const Database& database, int64_t from, int64_t count, RowImages out) {
+  std::vector<ScaledRow> rows(static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    rows[static_cast<size_t>(i)] = database.scaled_row(database.grouping.row(first_ + from + i));
   }
-  database.images.make(rows.data(), used, database.rows.dtype,
-                       {images.data(), rescreen_data_.data() + first * rescreen_words_},
-                       made.data());
-  Images worst;
+  database.images.make(rows.data(), count, database.rows.dtype, out.words, out.images);
+  if (!database.bytes) return;
+  for (int64_t i = 0; i < count; ++i) {
+    byte_errors_[static_cast<size_t>(from + i)] = database.bytes->make(
+        rows[static_cast<size_t>(i)], database.rows.dtype, byte_image_at(from + i));
+  }
+}
+
+Image Panels::pack_some(const Database& database, int64_t first_panel, int64_t end_panel) {
+  const int64_t from = first_panel * width(database), stride = database.images.stride();
+  const int64_t used = std::min(end_panel * width(database), count_) - from;
+  thread_local std::vector<uint32_t> words;
+  words.resize(static_cast<size_t>(used * stride));
+  std::vector<Image> images(static_cast<size_t>(used));
+  make_images(database, from, used, {words.data(), images.data()});
+  Image worst{0.0, 0.0};
   for (int64_t i = 0; i < used; ++i) {
-    const Images& image = made[static_cast<size_t>(i)];
-    const size_t position = static_cast<size_t>(first + i);
-    negated_half_norms_[position] = -database.space.half_norm(image.screen.squared_norm);
-    negated_rescreen_half_norms_[position] =
-        -database.rescreen_space.half_norm(image.rescreen.squared_norm);
+    const Image& image = images[static_cast<size_t>(i)];
+    negated_half_norms_[static_cast<size_t>(from + i)] =
+        -database.space.half_norm(image.squared_norm);
     worst = worse(worst, image);
   }
   for (int64_t panel = first_panel; panel < end_panel; ++panel) {
-    const int64_t from = (panel - first_panel) * width(database);
-    transpose(database, images.data() + from * stride, std::min(width(database), used - from),
-              panel);
+    transpose(database, panel,
+              [&](int64_t position) { return words.data() + (position - from) * stride; });
   }
   return worst;
 }
 
-// Puts the images of a panel's first `count` columns side by side, zeros for the others.
-void Panels::transpose(const Database& database, const uint32_t* images, int64_t count,
-                       int64_t panel) {
-  const int64_t stride = database.images.stride(), words = database.images.words();
-  uint32_t* out = data_.data() + panel * words * width(database);
-  for (int64_t j = 0; j < words; ++j, out += width(database)) {
-    for (int64_t column = 0; column < count; ++column) out[column] = images[column * stride + j];
-    std::fill(out + count, out + width(database), 0u);
+// Puts the images of a panel's columns side by side, zeros where there are none.
+template <typename ImageOf>
+void Panels::transpose(const Database& database, int64_t panel, const ImageOf& image_of) {
+  const int64_t words = database.images.words(), columns = width(database);
+  const int64_t first = panel * columns, count = std::min(columns, count_ - first);
+  uint32_t* out = data_.data() + panel * words * columns;
+  std::array<const uint32_t*, kMostPanelColumns> image;
+  for (int64_t c = 0; c < count; ++c) image[static_cast<size_t>(c)] = image_of(first + c);
+  for (int64_t j = 0; j < words; ++j, out += columns) {
+    for (int64_t c = 0; c < count; ++c) out[c] = image[static_cast<size_t>(c)][j];
+    std::fill(out + count, out + columns, 0u);
   }
+}
+
+void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) {
+  const ImageMaker& maker = database.images;
+  const int64_t n = database.rows.n, stride = maker.stride(), dims = database.box_dims();
+  first_ = 0;
+  count_ = n;
+  std::vector<float> half_norms(static_cast<size_t>(n)), points(static_cast<size_t>(n * dims));
+  const AlignedWords words(n * stride);
+  worst_ = worst_of_tasks(n, kRowsPerTask, threads, interrupt, [&](int64_t from, int64_t end) {
+    std::vector<Image> images(static_cast<size_t>(end - from));
+    make_images(database, from, end - from, {words.data() + from * stride, images.data()});
+    Image worst{0.0, 0.0};
+    for (int64_t i = from; i < end; ++i) {
+      const Image& image = images[static_cast<size_t>(i - from)];
+      half_norms[static_cast<size_t>(i)] = database.space.half_norm(image.squared_norm);
+      for (int64_t j = 0; j < dims; ++j) {
+        points[static_cast<size_t>(i * dims + j)] = maker.element(words.data() + i * stride, j);
+      }
+      worst = worse(worst, image);
+    }
+    return worst;
+  });
+
+  slots_ = spatial_order(points.data(), n, dims, database.grouping.classes(), width(database),
+                         threads, interrupt);
+  database.grouping.reorder(slots_);
+  std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
+            -std::numeric_limits<float>::infinity());
+  for (int64_t i = 0; i < n; ++i) {
+    negated_half_norms_[static_cast<size_t>(i)] = -half_norms[slots_[static_cast<size_t>(i)]];
+  }
+  parallel_for(divide_up(n, width(database)), threads, interrupt, [&](int64_t panel, int) {
+    transpose(database, panel,
+              [&](int64_t position) { return words.data() + slot(position) * stride; });
+  });
+  box(database, points.data(), dims);
+}
+
+void Panels::box(const Database& database, const float* points, int64_t dims) {
+  boxes_ = Boxes(dims, divide_up(count_, width(database)));
+  for (int64_t i = 0; i < count_; ++i) boxes_.include(i / width(database), points + slot(i) * dims);
+  cluster_boxes_ = Boxes(dims, divide_up(boxes_.count, kClusterPanels));
+  for (int64_t i = 0; i < boxes_.count; ++i) cluster_boxes_.include(i / kClusterPanels, boxes_, i);
 }
 
 }  // namespace expansive

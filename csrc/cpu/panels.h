@@ -1,15 +1,22 @@
 // A stretch of the grouped database packed for the screen: [panel][word][column].
+//
+// Rotated rows also have byte images for the second screen. If the whole database is packed at once
+// they are put in an order in which neighbours are near, and boxes around panels, and around
+// clusters of panels, tell which of them a query need not look at.
 #pragma once
 
 #include <algorithm>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "cpu/aligned.h"
+#include "cpu/byte_images.h"
 #include "cpu/grouping.h"
 #include "cpu/images.h"
 #include "cpu/isa.h"
+#include "cpu/panel_boxes.h"
 #include "cpu/screen_space.h"
 #include "expansive/neighbors.h"
 
@@ -22,8 +29,8 @@ struct Database {
   const Kernels* kernels;
   Grouping grouping;
   ImageMaker images;
+  std::optional<ByteMaker> bytes;  // the second screen's, if rows are rotated
   ScreenSpace space;
-  ScreenSpace rescreen_space;
   std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
 
   double row_scale(int64_t row) const {
@@ -31,19 +38,15 @@ struct Database {
   }
   ScaledRow scaled_row(int64_t row) const { return {rows.row(row), row_scale(row)}; }
   int dtype() const { return static_cast<int>(rows.dtype); }
+  int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
+  int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
 };
-
-// The larger of each field.
-inline Image worse(const Image& a, const Image& b) {
-  return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
-          std::max(a.rest, b.rest)};
-}
-inline Images worse(const Images& a, const Images& b) {
-  return {worse(a.screen, b.screen), worse(a.rescreen, b.rescreen)};
-}
 
 class Panels {
  public:
+  // Panels that a cluster has: a box around them saves looking at theirs.
+  static constexpr int64_t kClusterPanels = 16;
+
   // Room for `capacity` positions; memory of one stretch serves the next.
   Panels(const Database& database, int64_t capacity);
 
@@ -51,6 +54,8 @@ class Panels {
   // width. Columns past the end hold zeros and a half norm that no threshold reaches.
   void pack(const Database& database, int64_t first, int64_t count, int threads,
             Interrupt& interrupt);
+  // Packs the whole of a rotated database in spatial order within classes: its grouping changes.
+  void pack_sorted(Database& database, int threads, Interrupt& interrupt);
 
   static int64_t bytes(const Database& database, int64_t count);
 
@@ -58,26 +63,49 @@ class Panels {
   int64_t end() const { return first_ + count_; }
   const uint32_t* data() const { return data_.data(); }
   const float* negated_half_norms() const { return negated_half_norms_.data(); }
-  // For the second screen: images lie by position, each of database.images.rescreen_words().
-  const uint32_t* rescreen_image(int64_t position) const {
-    return rescreen_data_.data() + (position - first_) * rescreen_words_;
+  // For the second screen, by position.
+  const uint8_t* byte_image(int64_t position) const { return byte_image_at(slot(position)); }
+  float byte_error(int64_t position) const {
+    return byte_errors_[static_cast<size_t>(slot(position))];
   }
-  const float* negated_rescreen_half_norms() const { return negated_rescreen_half_norms_.data(); }
-  // The largest error and the largest rest of any image here.
-  const Images& worst() const { return worst_; }
+  // The worst of any image here.
+  const Image& worst() const { return worst_; }
+  // Around panels, and clusters of them; none where the order is not spatial.
+  bool has_boxes() const { return boxes_.count > 0; }
+  const Boxes& boxes() const { return boxes_; }
+  const Boxes& cluster_boxes() const { return cluster_boxes_; }
 
  private:
-  Images pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
-  void transpose(const Database& database, const uint32_t* images, int64_t count, int64_t panel);
+  // Images of rows one after the other, before they are put side by side.
+  struct RowImages {
+    uint32_t* words;
+    Image* images;
+  };
+
+  int64_t slot(int64_t position) const {
+    return slots_.empty() ? position - first_
+                          : static_cast<int64_t>(slots_[static_cast<size_t>(position)]);
+  }
+  uint8_t* byte_image_at(int64_t slot) const {
+    return reinterpret_cast<uint8_t*>(byte_data_.data()) + slot * image_bytes_;
+  }
+  void make_images(const Database& database, int64_t from, int64_t count, RowImages out);
+  Image pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
+  template <typename ImageOf>
+  void transpose(const Database& database, int64_t panel, const ImageOf& image_of);
+  void box(const Database& database, const float* points, int64_t dims);
 
   int64_t first_ = 0;
   int64_t count_ = 0;
-  int64_t rescreen_words_;
-  AlignedWords data_;           // [panel][word][column]
-  AlignedWords rescreen_data_;  // [position][word]
+  int64_t image_bytes_;
+  AlignedWords data_;       // [panel][word][column]
+  AlignedWords byte_data_;  // [slot][byte]
+  std::vector<float> byte_errors_;
   std::vector<float> negated_half_norms_;
-  std::vector<float> negated_rescreen_half_norms_;
-  Images worst_;
+  std::vector<uint32_t> slots_;  // where a position's byte image lies; empty: in order
+  Boxes boxes_;
+  Boxes cluster_boxes_;
+  Image worst_{0.0, 0.0};
 };
 
 }  // namespace expansive

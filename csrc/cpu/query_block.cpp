@@ -1,6 +1,7 @@
 #include "cpu/query_block.h"
 
 #include <algorithm>
+#include <array>
 #include <limits>
 
 #include "cpu/integers.h"
@@ -10,37 +11,50 @@ namespace {
 
 constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-level cache
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
-constexpr double kFarAway = 0x1p100;  // squared norm past which float32 products may overflow
 
 int64_t list_storage(const SearchPlan& plan) {
   return list_length(plan.database, plan.k) + plan.database.kernels->panel_columns;
 }
 
+// Of the panels of some runs, the share before a panel.
+double share_seen(const std::vector<Range>& runs, int64_t panel) {
+  int64_t seen = 0, all = 0;
+  for (const Range& run : runs) {
+    seen += std::max<int64_t>(0, std::min(panel, run.end) - run.begin);
+    all += run.end - run.begin;
+  }
+  return static_cast<double>(seen) / static_cast<double>(all);
+}
+
 }  // namespace
 
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
-  return list_storage(plan) * 8 + std::min(plan.k, plan.database.rows.n) * 16 +
-         (plan.database.images.words() + plan.database.images.rescreen_words()) * 4 +
+  const int64_t reach = (kMostTileQueries * (kBoxDims + 1) + 2 * kBoxDims) * 4;
+  return (list_storage(plan) + kept_length(plan.database, plan.k)) * 8 +
+         std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
-QueryBlock::QueryBlock(const SearchPlan& plan, int64_t first, int64_t end)
+QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t first, int64_t end)
     : plan_(plan),
+      batch_(batch),
       kernels_(*plan.database.kernels),
       first_(first),
       end_(end),
       tiles_(divide_up(end - first, kernels_.tile_queries)),
       images_(tiles_ * kernels_.tile_queries * plan.database.images.words()),
-      rescreen_images_(size() * plan.database.images.rescreen_words()),
       thresholds_(static_cast<size_t>(tiles_ * kernels_.tile_queries), kNever),
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
-      widened_(static_cast<size_t>(round_up(plan.database.rows.d, 8))) {
+      widened_(static_cast<size_t>(round_up(plan.database.rows.d, 8))),
+      reach_(kernels_, plan.database.box_dims(), tiles_) {
   std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
-  for (int64_t i = 0; i < size(); ++i) admit(i);
-  pack();
+  for (int64_t i = 0; i < size(); ++i) {
+    admit(i);
+    place(i);
+  }
 }
 
 void QueryBlock::admit(int64_t i) {
@@ -52,66 +66,75 @@ void QueryBlock::admit(int64_t i) {
   list.full = list_length(plan_.database, plan_.k);
 }
 
-void QueryBlock::pack() {
+void QueryBlock::place(int64_t i) {
   const ImageMaker& maker = plan_.database.images;
-  const Rows& rows = plan_.queries.rows;
-  std::vector<ScaledRow> taken;
-  for (int64_t i = 0; i < size(); ++i) taken.push_back({rows.row(query(i)), query_scale(i)});
-  std::vector<Images> made(taken.size());
-  std::vector<uint32_t> words(static_cast<size_t>(size() * maker.stride()));
-  maker.make(taken.data(), size(), rows.dtype, {words.data(), rescreen_images_.data()},
-             made.data());
-  for (int64_t i = 0; i < size(); ++i) {
-    place(i, made[static_cast<size_t>(i)], words.data() + i * maker.stride());
-  }
-}
-
-void QueryBlock::place(int64_t i, const Images& images, const uint32_t* words) {
-  const ImageMaker& maker = plan_.database.images;
+  const int64_t width = kernels_.tile_queries, place = first_ + i;
   Nearest& nearest = nearest_[static_cast<size_t>(i)];
-  uint32_t* rescreen = rescreen_images_.data() + i * maker.rescreen_words();
-  if (!(images.screen.squared_norm <= kFarAway)) {
+  std::array<float, kBoxDims> point{};
+  if (batch_.image(place).squared_norm <= kFarAway) {
+    nearest.place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
+    const uint32_t* words = batch_.words(place);
+    uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
+    for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
+    for (int64_t j = 0; j < plan_.database.box_dims(); ++j) {
+      point[static_cast<size_t>(j)] = maker.element(words, j);
+    }
+  } else {
     // Too far for the screen: the origin stands for it, with an error that excludes nothing.
-    constexpr Image kAnywhere{0.0, std::numeric_limits<double>::infinity(), 0.0};
-    std::fill_n(rescreen, maker.rescreen_words(), 0u);
-    return nearest.place({kAnywhere, kAnywhere}, rescreen);
+    constexpr double kAnywhere = std::numeric_limits<double>::infinity();
+    nearest.place({0.0, kAnywhere}, batch_.byte_image(place), kAnywhere);
   }
-  nearest.place(images, rescreen);
-  const int64_t width = kernels_.tile_queries;
-  uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
-  for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
-}
-
-double QueryBlock::query_scale(int64_t i) const {
-  return plan_.query_scales.empty() ? 1.0 : plan_.query_scales[static_cast<size_t>(query(i))];
+  reach_.place(i / width, i % width, point.data());
 }
 
 const double* QueryBlock::widen(int64_t i) {
   const Rows& rows = plan_.queries.rows;
-  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(query(i)), query_scale(i), rows.d,
-                                               widened_.data());
+  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(query(i)), plan_.query_scale(query(i)),
+                                               rows.d, widened_.data());
   return widened_.data();
 }
 
-Range QueryBlock::own_class(int64_t i) const {
-  if (plan_.relation == Relation::any) return {0, 0};
-  return plan_.database.grouping.class_range(plan_.queries.codes[query(i)]);
+void QueryBlock::set_threshold(int64_t i, float threshold) {
+  thresholds_[static_cast<size_t>(i)] = threshold;
+  reach_.set(i / kernels_.tile_queries, i % kernels_.tile_queries,
+             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].reach(threshold));
 }
 
 void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,
-                       const Images& worst, Interrupt& interrupt, int worker) {
+                       const Image& worst, Interrupt& interrupt, int worker) {
   for (int64_t i = 0; i < size(); ++i) {
-    thresholds_[static_cast<size_t>(i)] = nearest_[static_cast<size_t>(i)].begin(panels, worst);
+    set_threshold(i, nearest_[static_cast<size_t>(i)].begin(panels, worst));
   }
   std::vector<Runs> runs;
   for (int64_t tile = 0; tile < tiles_; ++tile) {
     runs.push_back(related_panels(tile, panels, {first_panel, end_panel}));
+    if (!panels.has_boxes()) continue;
+    interrupt.check(worker);
+    screen_nearest(tile, panels, runs.back());
   }
   screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
   if (settle(interrupt, worker)) {
     screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
     settle(interrupt, worker);
   }
+}
+
+// Screens the nearest cluster of panels, takes it out of the runs and tightens the thresholds.
+void QueryBlock::screen_nearest(int64_t tile, const Panels& panels, Runs& runs) {
+  const Range cluster = reach_.nearest_cluster(tile, panels, runs);
+  Runs left;
+  for (const Range& run : runs) {
+    const Range inside{std::max(run.begin, cluster.begin), std::min(run.end, cluster.end)};
+    if (inside.begin >= inside.end) {
+      left.push_back(run);
+      continue;
+    }
+    screen(tile, panels, inside, runs);
+    left.push_back({run.begin, inside.begin});
+    left.push_back({inside.end, run.end});
+  }
+  for (int64_t i = tile * kernels_.tile_queries; i < tile_end(tile); ++i) make_room(i, 0.0);
+  runs = std::move(left);
 }
 
 void QueryBlock::screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
@@ -123,9 +146,15 @@ void QueryBlock::screen_all(const Panels& panels, Range visited, const std::vect
     for (int64_t tile = 0; tile < tiles_; ++tile) {
       interrupt.check(worker);
       if (!any_active(tile)) continue;
-      for (const Range& run : runs[static_cast<size_t>(tile)].run) {
-        screen(tile, panels, {std::max(from, run.begin), std::min(to, run.end)},
-               runs[static_cast<size_t>(tile)]);
+      const Runs& mine = runs[static_cast<size_t>(tile)];
+      for (const Range& run : mine) {
+        const Range part{std::max(from, run.begin), std::min(to, run.end)};
+        if (part.begin >= part.end) continue;
+        if (panels.has_boxes()) {
+          reach_.visit(tile, panels, part, [&](Range near) { screen(tile, panels, near, mine); });
+        } else {
+          screen(tile, panels, part, mine);
+        }
       }
     }
   }
@@ -137,13 +166,16 @@ bool QueryBlock::settle(Interrupt& interrupt, int worker) {
   for (int64_t i = 0; i < size(); ++i) {
     interrupt.check(worker);
     Nearest& nearest = nearest_[static_cast<size_t>(i)];
-    float& threshold = thresholds_[static_cast<size_t>(i)];
-    const bool unsettled =
-        threshold != kNever && nearest.settle(lists_[static_cast<size_t>(i)], widen(i));
-    threshold = unsettled ? nearest.begin_again() : kNever;
+    const bool unsettled = thresholds_[static_cast<size_t>(i)] != kNever &&
+                           nearest.settle(lists_[static_cast<size_t>(i)], widen(i));
+    set_threshold(i, unsettled ? nearest.begin_again() : kNever);
     again = again || unsettled;
   }
   return again;
+}
+
+int64_t QueryBlock::tile_end(int64_t tile) const {
+  return std::min(size(), (tile + 1) * kernels_.tile_queries);
 }
 
 bool QueryBlock::any_active(int64_t tile) const {
@@ -153,9 +185,9 @@ bool QueryBlock::any_active(int64_t tile) const {
 
 QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
                                             Range visited) const {
-  if (plan_.relation == Relation::any) return {{visited, {0, 0}}};
+  if (plan_.relation == Relation::any) return {visited};
   const int64_t begin = tile * kernels_.tile_queries;
-  const int64_t last = std::min(size(), begin + kernels_.tile_queries) - 1;
+  const int64_t last = tile_end(tile) - 1;
   // Queries are in class order, so the classes of a tile are a contiguous stretch of positions;
   // a query without a class in the database (code -1) adds nothing to it.
   Range classes{std::numeric_limits<int64_t>::max(), 0};
@@ -169,17 +201,16 @@ QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
   const int64_t width = kernels_.panel_columns;
   const auto clip = [&](int64_t panel) { return std::clamp(panel, visited.begin, visited.end); };
   if (plan_.relation == Relation::friendly) {
-    if (classes.begin >= classes.end) return {{{0, 0}, {0, 0}}};
-    return {{{clip((std::max(classes.begin, panels.first()) - panels.first()) / width),
-              clip(divide_up(std::max(classes.end - panels.first(), int64_t{0}), width))},
-             {0, 0}}};
+    if (classes.begin >= classes.end) return {};
+    return {{clip((std::max(classes.begin, panels.first()) - panels.first()) / width),
+             clip(divide_up(std::max(classes.end - panels.first(), int64_t{0}), width))}};
   }
-  if (!one_class || classes.begin >= classes.end) return {{visited, {0, 0}}};
+  if (!one_class || classes.begin >= classes.end) return {visited};
   const int64_t before =
       clip(divide_up(std::max(classes.begin - panels.first(), int64_t{0}), width));
   const int64_t after = clip(std::max(classes.end - panels.first(), int64_t{0}) / width);
-  if (after <= before) return {{visited, {0, 0}}};
-  return {{{visited.begin, before}, {after, visited.end}}};
+  if (after <= before) return {visited};
+  return {{visited.begin, before}, {after, visited.end}};
 }
 
 void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Runs& runs) {
@@ -195,22 +226,16 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Run
   task.column_offset = static_cast<uint32_t>(panels.first());
   for (task.first_panel = run.begin; task.first_panel < run.end;) {
     task.first_panel = kernels_.screen(task);
-    for (int64_t i = tile * width; i < std::min(size(), (tile + 1) * width); ++i) {
-      CandidateList& list = lists_[static_cast<size_t>(i)];
-      if (list.count < list.full) continue;
-      thresholds_[static_cast<size_t>(i)] = nearest_[static_cast<size_t>(i)].make_room(
-          list, widen(i), share_seen(runs, task.first_panel));
+    for (int64_t i = tile * width; i < tile_end(tile); ++i) {
+      const CandidateList& list = lists_[static_cast<size_t>(i)];
+      if (list.count >= list.full) make_room(i, share_seen(runs, task.first_panel));
     }
   }
 }
 
-double QueryBlock::share_seen(const Runs& runs, int64_t panel) {
-  int64_t seen = 0, all = 0;
-  for (const Range& run : runs.run) {
-    seen += std::max<int64_t>(0, std::min(panel, run.end) - run.begin);
-    all += run.end - run.begin;
-  }
-  return static_cast<double>(seen) / static_cast<double>(all);
+void QueryBlock::make_room(int64_t i, double seen) {
+  const size_t at = static_cast<size_t>(i);
+  set_threshold(i, nearest_[at].make_room(lists_[at], widen(i), seen));
 }
 
 void QueryBlock::merge(const QueryBlock& other) {

@@ -1,5 +1,8 @@
 // A block of queries on its way through the database: images packed in tiles, one candidate list
 // and one set of nearest rows for each query. Used by one thread at a time.
+//
+// Where panels have boxes, a tile first looks at the cluster of panels nearest to it, which makes
+// its thresholds tight, and then only at panels whose boxes some query can reach.
 #pragma once
 
 #include <cstdint>
@@ -7,73 +10,64 @@
 
 #include "cpu/nearest.h"
 #include "cpu/panels.h"
+#include "cpu/query_images.h"
+#include "cpu/reach.h"
 
 namespace expansive {
 
-// What all blocks of one search have in common.
-struct SearchPlan {
-  const Database& database;
-  const Queries& queries;
-  const std::vector<double>& query_scales;  // reciprocal norms for cosine, else empty
-  const std::vector<int64_t>& order;        // queries by class
-  int64_t k;
-  Relation relation;
-};
-
 class QueryBlock {
  public:
-  // The queries order[first] to order[end - 1].
-  QueryBlock(const SearchPlan& plan, int64_t first, int64_t end);
+  // The batch's queries `first` to `end` - 1.
+  QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t first, int64_t end);
 
   // Scratch bytes of one query in a block.
   static int64_t bytes_per_query(const SearchPlan& plan);
 
   // Goes through panels [first_panel, end_panel) of a stretch; no image in it or before it is
   // worse than `worst`.
-  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Images& worst,
+  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Image& worst,
              Interrupt& interrupt, int worker);
 
   void merge(const QueryBlock& other);
 
   int64_t size() const { return end_ - first_; }
-  int64_t query(int64_t i) const { return plan_.order[static_cast<size_t>(first_ + i)]; }
+  int64_t query(int64_t i) const { return batch_.query(first_ + i); }
   const std::vector<Neighbor>& nearest(int64_t i) {
     return nearest_[static_cast<size_t>(i)].sorted();
   }
 
  private:
-  // Panels that may hold rows in the relation of some query of a tile: at most two runs.
-  struct Runs {
-    Range run[2];
-  };
+  using Runs = std::vector<Range>;
 
   void admit(int64_t i);
-  void pack();
-  void place(int64_t i, const Images& images, const uint32_t* words);
-  double query_scale(int64_t i) const;
+  void place(int64_t i);
   const double* widen(int64_t i);
-  Range own_class(int64_t i) const;
+  Range own_class(int64_t i) const { return plan_.own_class(query(i)); }
+  int64_t tile_end(int64_t tile) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
-  static double share_seen(const Runs& runs, int64_t panel);
   void screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
                   Interrupt& interrupt, int worker);
   void screen(int64_t tile, const Panels& panels, Range run, const Runs& runs);
+  void make_room(int64_t i, double seen);
   bool settle(Interrupt& interrupt, int worker);
   bool any_active(int64_t tile) const;
+  void screen_nearest(int64_t tile, const Panels& panels, Runs& runs);
+  void set_threshold(int64_t i, float threshold);
 
   const SearchPlan& plan_;
+  const QueryImages& batch_;
   const Kernels& kernels_;
   int64_t first_;
   int64_t end_;
   int64_t tiles_;
   AlignedWords images_;            // [tile][word][query of the tile]
-  AlignedWords rescreen_images_;   // [query][word]
   std::vector<float> thresholds_;  // kNever where there is no query, or it is settled
   std::vector<float> list_values_;
   std::vector<uint32_t> list_columns_;
   std::vector<CandidateList> lists_;
   std::vector<Nearest> nearest_;
   std::vector<double> widened_;  // one query in float64, padded to 8
+  Reach reach_;
 };
 
 }  // namespace expansive

@@ -1,4 +1,4 @@
-#include "cpu/scan.h"
+#include "expansive/scan.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,45 +6,14 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/half.h"
 #include "cpu/integers.h"
+#include "cpu/isa.h"
 #include "cpu/threads.h"
 
 namespace expansive {
 namespace {
 
 constexpr int64_t kElementsPerTask = int64_t{1} << 18;
-
-// The largest magnitude of a row, or NaN or infinity if it holds one. Magnitudes order like their
-// bits, so this is an integer maximum.
-template <typename T, typename Bits>
-double largest_magnitude(const void* row, int64_t d) {
-  constexpr Bits kMagnitude = static_cast<Bits>(~Bits{0}) >> 1;
-  const unsigned char* bytes = static_cast<const unsigned char*>(row);
-  Bits largest = 0;
-  for (int64_t j = 0; j < d; ++j) {
-    Bits bits;
-    std::memcpy(&bits, bytes + j * static_cast<int64_t>(sizeof(Bits)), sizeof bits);
-    largest = std::max(largest, static_cast<Bits>(bits & kMagnitude));
-  }
-  T value;
-  std::memcpy(&value, &largest, sizeof value);
-  return to_double(value);
-}
-
-double largest_magnitude(const Rows& rows, int64_t i) {
-  switch (rows.dtype) {
-    case DType::float16:
-      return largest_magnitude<Half, uint16_t>(rows.row(i), rows.d);
-    case DType::bfloat16:
-      return largest_magnitude<BFloat16, uint16_t>(rows.row(i), rows.d);
-    case DType::float32:
-      return largest_magnitude<float, uint32_t>(rows.row(i), rows.d);
-    case DType::float64:
-      return largest_magnitude<double, uint64_t>(rows.row(i), rows.d);
-  }
-  return 0.0;
-}
 
 uint64_t mix(uint64_t word) {
   word += 0x9E3779B97F4A7C15u;
@@ -59,11 +28,12 @@ Scan scan(Rows rows, int threads, Interrupt& interrupt) {
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / rows.d);
   const int64_t tasks = divide_up(rows.n, per_task);
   std::vector<Scan> parts(static_cast<size_t>(tasks));
+  const auto largest_magnitude = kernels().largest_magnitude[static_cast<int>(rows.dtype)];
   parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
     Scan part;
     const int64_t end = std::min(rows.n, (task + 1) * per_task);
     for (int64_t i = task * per_task; i < end && part.first_bad_row < 0; ++i) {
-      const double largest = largest_magnitude(rows, i);
+      const double largest = largest_magnitude(rows.row(i), rows.d);
       if (!std::isfinite(largest)) part.first_bad_row = i;
       part.largest = std::max(part.largest, largest);
     }

@@ -13,6 +13,9 @@ namespace expansive {
 // Factors that round a float64 computation of at most 2^20 terms outward, up and down.
 inline constexpr double kUp = 1.0 + 0x1p-32;
 inline constexpr double kDown = 1.0 - 0x1p-32;
+
+// Squared norm past which float32 products may overflow.
+inline constexpr double kFarAway = 0x1p100;
 inline constexpr int64_t kMostFeatures = int64_t{1} << 20;
 
 // The largest float32 not above v.
@@ -56,15 +59,24 @@ class ScreenSpace {
     return round_down(0.5 * (norm - reach * reach * kUp) - product_underflow_);
   }
 
+  // No image of a row whose squared distance from the query's is above this has a value that
+  // reaches the threshold; `worst_norm` is the largest squared norm of any row's image.
+  double reach(double squared_norm, double worst_norm, float threshold) const {
+    const double rounding = worst_norm * (4.0 * gamma_ + 0x1p-22) + 4.0 * product_underflow_;
+    return ((squared_norm * (1.0 + gamma_) + rounding) * kUp -
+            2.0 * static_cast<double>(threshold)) *
+               kUp +
+           squared_norm * 0x1p-40;
+  }
+
   // Above the squared distance of every pair of this query with at least this screen value and at
-  // most this h. `rests` is the product of the lengths of what both images have cut off.
-  double limit(double squared_norm, double rests, double error, float value,
-               float half_norm) const {
+  // most this h, where images are not rotated and cut.
+  double limit(double squared_norm, double error, float value, float half_norm) const {
     const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
     const double row_norm =
         2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
     const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
-                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0) + 4.0 * rests;
+                        2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
     const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
     const double distance = (between_images + error) * kUp / scale_;

@@ -8,11 +8,11 @@ class Index:
         self,
         x: NDArray[Any],
         dtype: str,
+        largest: float,
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,
         basis: NDArray[np.float32] | None,
-        screen_rank: int,
         threads: int,
         memory_budget: int,
     ) -> None: ...

@@ -85,7 +85,7 @@ class Index:
         self._metric = arguments.as_choice(metric, METRICS, "metric")
         self._threads = thread_count(threads)
         self._budget = _budget(memory_budget)
-        self.rows = _checked_rows(x, "x", self._backend, self._metric, self._threads)
+        self.rows, largest = _checked_rows(x, "x", self._backend, self._metric, self._threads)
         self.classes: NDArray[Any] | None = None
         self.codes: NDArray[np.int64] | None = None
         n_classes = 0
@@ -94,6 +94,7 @@ class Index:
             n_classes = len(self.classes)
         self._index = self._backend.build_index(
             self.rows,
+            largest,
             self.codes,
             n_classes,
             self._metric,
@@ -130,7 +131,7 @@ class Index:
         if _is_empty_matrix(q):
             empty = _empty_result(self.rows, k)
             return self.rows.wrap(empty[0]), self.rows.wrap(empty[1])
-        queries = _checked_rows(q, "q", self._backend, self._metric, self._threads)
+        queries, _ = _checked_rows(q, "q", self._backend, self._metric, self._threads)
         _check_features(queries, self.rows)
         _check_device(queries, self.rows)
         codes = None if relation == "any" else self._query_codes(q_labels, len(queries.data))
@@ -300,7 +301,10 @@ def nearest_enemies(
     return neighbors(x, y, k, relation="enemy", queries=queries, **options)
 
 
-def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int) -> Rows:
+def _checked_rows(
+    x: Any, name: str, backend: Backend, metric: str, threads: int
+) -> tuple[Rows, float]:
+    """Rows fit for a search, and their largest magnitude."""
     rows = arrays.as_rows(x, name, backend.TAKES_DEVICE_ARRAYS)
     bad, largest = backend.scan(rows, threads)
     arrays.require_finite(rows, bad, largest, name)
@@ -311,7 +315,7 @@ def _checked_rows(x: Any, name: str, backend: Backend, metric: str, threads: int
                 f"{name}[{weak[0]}] is all zeros, or so small that its squares underflow, and has "
                 "no direction; drop or rescale such rows, or use metric='euclidean'"
             )
-    return rows
+    return rows, largest
 
 
 def _check_features(queries: Rows, x: Rows) -> None:

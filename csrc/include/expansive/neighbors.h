@@ -18,13 +18,12 @@ enum class Relation : uint8_t { enemy, friendly, any };
 enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
 
 // An orthonormal basis of the directions the rows vary most in, [rank][d], the strongest first;
-// rank 0 means none. The screen then looks at the first `screen_rank` of them and the norm of the
-// rest; what it lets pass is screened again in all of them. Any basis gives the same result, a good
-// one sooner; it need not be exact, for its defect is measured and accounted for.
+// rank 0 means none. The screen then looks at these and the norm of the rest; what it lets pass is
+// screened again in all features, roughly. Any basis gives the same result, a good one sooner; it
+// need not be exact, for its defect is measured and accounted for.
 struct Basis {
   const float* data = nullptr;
   int64_t rank = 0;
-  int64_t screen_rank = 0;
 };
 
 struct Resources {
@@ -50,9 +49,10 @@ struct Neighbors {
 
 class NeighborIndex {
  public:
-  // Keeps `rows` by reference. `codes` holds n class codes in [0, n_classes), or is null.
-  NeighborIndex(Rows rows, const int64_t* codes, int64_t n_classes, Metric metric, Basis basis,
-                Resources resources, Interrupt& interrupt);
+  // Keeps `rows` by reference; all are finite, with magnitudes of at most `largest` (scan.h finds
+  // both out). `codes` holds n class codes in [0, n_classes), or is null.
+  NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes, Metric metric,
+                Basis basis, Resources resources, Interrupt& interrupt);
   ~NeighborIndex();
   NeighborIndex(NeighborIndex&&) noexcept;
 

@@ -62,6 +62,7 @@ class Index:
 
 def build_index(
     x: Rows,
+    largest: float,
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
@@ -70,17 +71,15 @@ def build_index(
     memory_budget: int,
 ) -> Index:
     """Make rows ready for about `n_queries` searches."""
-    basis = find_basis(x, metric, n_queries)
-    directions, screen_rank = (None, 0) if basis is None else basis
     return Index(
         _core.Index(
             x.data,
             x.dtype,
+            largest,
             codes,
             n_classes,
             metric,
-            directions,
-            screen_rank,
+            find_basis(x, metric, n_queries),
             threads,
             memory_budget,
         )

@@ -62,6 +62,7 @@ def fingerprint(x: Rows, threads: int) -> int:
 
 def build_index(
     x: Rows,
+    largest: float,
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,

@@ -224,6 +224,7 @@ def _metric_rows(x: Float64, metric: str) -> Float64:
 
 def build_index(
     x: Rows,
+    largest: float,
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,

@@ -105,6 +105,7 @@ class Backend(Protocol):
     def build_index(
         self,
         x: Rows,
+        largest: float,
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,

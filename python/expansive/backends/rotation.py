@@ -6,7 +6,7 @@ from a sample of the rows, so it works in float32 with NumPy's linear algebra.
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,48 +15,36 @@ from expansive.arrays import Rows
 
 Float32 = NDArray[np.float32]
 
-SCREEN_RANKS = (16, 32, 48, 64, 96, 128, 192, 255)
-"""Directions worth trying for the first screen."""
-
-RANKS = (63, 127, 191, 255)
-"""Directions worth trying for the second screen: with the rest's norm, whole cache lines."""
+RANKS = (16, 24, 32, 48, 64, 96, 128)
+"""Directions worth trying."""
 
 _LEAST_FEATURES = 48  # below, a screen of all features is as fast as it gets
 _LEAST_ROWS = 8192
 _FIRST_SAMPLE = 64
 _LEAST_STEEPNESS = 4.0  # features over the effective number of directions
-_SAMPLE = 2048
+_SAMPLE = 1024
 _SPARE_DIRECTIONS = 32  # the last of a subspace converge slowly
 _PROBES = 32
-_SLACK = 1.03  # of squared distances, for the screen's error
 _RANK = 10  # of the neighbour the probes look for
+_NEAR, _FAR = 1, 32  # ranks of the sampled neighbours that tell how distances grow
+_SLACK = 1.2  # of squared distances: limits are loose at first
+_BOX_DIMS = 8
+_BOX_REACH = 2.5  # of a neighbour's distance: panels with rows so near are looked at
 
-# Cost of one feature, relative to one feature of a screened pair: of a pair that is screened again
-# (its row from anywhere in memory), of one that is refined (also in float64), and of a row
-# projected on one direction.
-_RESCREEN_COST = 30.0
-_REFINE_COST = 80.0
+# Costs relative to one feature of a screened pair: of a pair's other work; of a candidate that is
+# listed; of one that is screened again, and of each of its features; of a row projected on one
+# direction; of a feature of a row that gets a byte image; and of finding a row's place.
+_PAIR_COST = 6.0
+_LISTED_COST = 4000.0
+_LEAST_LISTED = 512.0
+_RESCREEN_COST = (2000.0, 12.0)
 _PROJECT_COST = 2.0
+_BYTE_COST = 150.0
+_PLACE_COST = 12_000.0
 _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
-_PASSES = 2  # through a rotated database: one to find a limit, one to use it
 
 
-class Basis(NamedTuple):
-    """Orthonormal directions, the strongest first.
-
-    Attributes
-    ----------
-    directions : ndarray of float32, shape [rank, d]
-        All that is looked at, by the second screen.
-    screen_rank : int
-        How many of them the first screen looks at; all of them: there is no second.
-    """
-
-    directions: Float32
-    screen_rank: int
-
-
-def find_basis(x: Rows, metric: str, n_queries: int) -> Basis | None:
+def find_basis(x: Rows, metric: str, n_queries: int) -> Float32 | None:
     """Choose an orthonormal basis of the leading directions, or none.
 
     Parameters
@@ -70,7 +58,8 @@ def find_basis(x: Rows, metric: str, n_queries: int) -> Basis | None:
 
     Returns
     -------
-    Basis or None
+    ndarray of float32, shape [rank, d], or None
+        Orthonormal directions, the strongest first.
     """
     n, d = x.data.shape
     if d < _LEAST_FEATURES or n < _LEAST_ROWS or not _is_steep(_take(x, metric, _FIRST_SAMPLE)):
@@ -79,11 +68,10 @@ def find_basis(x: Rows, metric: str, n_queries: int) -> Basis | None:
     moved = sample - sample.mean(axis=0)
     directions = _leading_directions(moved, min(max(RANKS), d // 2))
     costs = _costs(moved, directions, n, n_queries)
-    best = min(costs, key=lambda ranks: costs[ranks])
+    best = min(costs, key=lambda rank: costs[rank])
     if costs[best] >= _WORTH * n_queries * n * d:
         return None
-    screen_rank, rank = best
-    return Basis(np.ascontiguousarray(directions[:rank]), screen_rank)
+    return np.ascontiguousarray(directions[:best])
 
 
 def _take(x: Rows, metric: str, count: int) -> Float32:
@@ -92,8 +80,8 @@ def _take(x: Rows, metric: str, count: int) -> Float32:
     rows: NDArray[Any] = x.data[picked]
     if x.dtype == "bfloat16":
         rows = (rows.astype(np.uint32) << 16).view(np.float32)
-    largest = np.abs(rows).max()
-    values = (rows / (largest if largest > 0 else 1)).astype(np.float32)
+    largest = max(rows.max(), -rows.min())
+    values = (rows / (largest if largest > 0 else 1)).astype(np.float32, copy=False)
     if metric == "cosine":
         values /= np.maximum(np.linalg.norm(values, axis=1, keepdims=True), 1e-30)
     return values
@@ -138,35 +126,48 @@ def _orthonormal(columns: Float32) -> Float32:
     return found
 
 
-def _costs(
-    moved: Float32, directions: Float32, n: int, n_queries: int
-) -> dict[tuple[int, int], float]:
-    """Estimate the cost of a search for each pair (screen_rank, rank)."""
+def _costs(moved: Float32, directions: Float32, n: int, n_queries: int) -> dict[int, float]:
+    """Estimate the cost of a search for each number of directions."""
     d = moved.shape[1]
     step = max(1, len(moved) // _PROBES)
     norms = np.einsum("ij,ij->i", moved, moved)
     coordinates = moved @ directions.T
-    exact = _squared_distances(moved[::step], moved)
-    near = int(np.ceil(_RANK * len(moved) / n))  # the probe itself is the nearest
-    limit = np.partition(exact, near, axis=1)[:, near, None] * _SLACK
+    limit = _neighbor_distance(_squared_distances(moved[::step], moved), n)
 
-    def survivors(rank: int) -> float:
+    def share(points: Float32, reach: float) -> float:
+        """Of the other rows, those within a squared distance of a probe."""
+        near = _squared_distances(points[::step], points) <= reach
+        return max(float(near.mean()) - 1 / len(points), 0.0)
+
+    def candidates(rank: int) -> float:
         z = coordinates[:, :rank]
         rest = np.sqrt(np.maximum(norms - np.einsum("ij,ij->i", z, z), 0.0))
-        image = np.column_stack([z, rest])
-        return float(np.mean(_squared_distances(image[::step], image) <= limit))
+        return n * share(np.column_stack([z, rest]), _SLACK * limit)
 
-    found = len(directions)
-    first_ranks = [rank for rank in SCREEN_RANKS if rank <= found] or [found]
-    ranks = [rank for rank in RANKS if rank <= found]
-    passing = {rank: survivors(rank) for rank in {*first_ranks, *ranks}}
+    visited = n * share(coordinates[:, :_BOX_DIMS], _BOX_REACH**2 * limit)
     costs = {}
-    for first in first_ranks:
-        for rank in [first, *(rank for rank in ranks if rank > first)]:
-            again = passing[first] * _RESCREEN_COST * (rank + 1) if rank > first else 0.0
-            each_pair = _PASSES * (first + 1) + again + passing[rank] * _REFINE_COST * d
-            costs[first, rank] = n_queries * n * each_pair + _PROJECT_COST * n * d * rank
+    for rank in [rank for rank in RANKS if rank <= len(directions)] or [len(directions)]:
+        found = candidates(rank)
+        each_query = (
+            visited * (rank + 1 + _PAIR_COST)
+            + (found + _LEAST_LISTED) * _LISTED_COST
+            + found * (_RESCREEN_COST[0] + _RESCREEN_COST[1] * d)
+        )
+        each_row = (_PROJECT_COST * rank + _BYTE_COST) * d + _PLACE_COST
+        costs[rank] = n_queries * each_query + n * each_row
     return costs
+
+
+def _neighbor_distance(squared: Float32, n: int) -> float:
+    """Estimate a neighbour's squared distance among n rows from distances in a sample.
+
+    Within a distance r there are about r**D rows, and the sample's own distances tell D.
+    """
+    nearest = np.partition(squared, (_NEAR, min(_FAR, squared.shape[1] - 1)), axis=1)
+    near = max(float(np.median(nearest[:, _NEAR])), 1e-30)
+    far = max(float(np.median(nearest[:, min(_FAR, squared.shape[1] - 1)])), near * 1.001)
+    growth = np.log(far / near) / np.log(_FAR / _NEAR)  # 2 / D
+    return near * float((_RANK / n * squared.shape[1]) ** growth)
 
 
 def _squared_distances(a: Float32, b: Float32) -> Float32:

@@ -1,0 +1,19 @@
+// Points in an order in which neighbours are near: each run is split at the median of its widest
+// coordinate, again and again (a k-d tree's leaves, without the tree).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/grouping.h"
+#include "expansive/interrupt.h"
+
+namespace expansive {
+
+// Points [n][dims], all finite; their numbers are sorted within each run of places until no part is
+// longer than `leaf`. Parts begin at multiples of `leaf` where their run allows.
+std::vector<uint32_t> spatial_order(const float* points, int64_t n, int64_t dims,
+                                    const std::vector<Range>& runs, int64_t leaf, int threads,
+                                    Interrupt& interrupt);
+
+}  // namespace expansive
