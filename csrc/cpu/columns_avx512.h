@@ -21,9 +21,6 @@ inline Column load_column(const uint32_t* p) {
 inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   return {_mm512_fmadd_ps(_mm512_set1_ps(float_of(query)), column.lanes, sum.lanes)};
 }
-inline Vector multiply_add(Column query, Column column, Vector sum) {
-  return {_mm512_fmadd_ps(query.lanes, column.lanes, sum.lanes)};
-}
 
 }  // namespace
 }  // namespace expansive

@@ -28,10 +28,6 @@ inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   return {_mm512_dpbf16_ps(sum.lanes, reinterpret_cast<const __m512bh&>(pair),
                            reinterpret_cast<const __m512bh&>(column))};
 }
-inline Vector multiply_add(Column query, Column column, Vector sum) {
-  return {_mm512_dpbf16_ps(sum.lanes, reinterpret_cast<const __m512bh&>(query),
-                           reinterpret_cast<const __m512bh&>(column))};
-}
 
 }  // namespace
 }  // namespace expansive

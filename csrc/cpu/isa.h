@@ -74,6 +74,17 @@ struct ReachTask {
   int64_t stride;
 };
 
+// Some rows of a matrix against one query: see refine.h.
+struct RefineTask {
+  const double* query;  // widened
+  const Rows* rows;
+  const double* row_scales;  // or null: all one
+  const int64_t* picked;     // numbers of the rows
+  int64_t count;
+  double limit;
+  double* squared_distances;  // [count]
+};
+
 struct InterpolateTask {
   const void* base;
   const void* partner;
@@ -117,6 +128,11 @@ struct Kernels {
   // `limit`, some number above `limit`.
   double (*refine[kDTypes])(const double* query, const void* row, double row_scale, int64_t d,
                             double limit);
+  // The same for rows from anywhere in memory.
+  void (*refine_rows[kDTypes])(const RefineTask&);
+  // Passes over candidate lists: see lists.h.
+  float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);
+  float (*largest_norm)(const CandidateList& list, float cutoff, const float* norms);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
   // NaN or infinity if the row holds one: see magnitude.h.
   double (*largest_magnitude[kDTypes])(const void* row, int64_t d);

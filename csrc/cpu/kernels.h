@@ -7,6 +7,7 @@
 #include "cpu/bytes.h"
 #include "cpu/interpolate.h"
 #include "cpu/isa.h"
+#include "cpu/lists.h"
 #include "cpu/magnitude.h"
 #include "cpu/project.h"
 #include "cpu/refine.h"
@@ -36,6 +37,9 @@ constexpr Kernels make_kernels(const char* name) {
       project<kTileQueries, kVectors>,
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},
+      {refine_rows<Half>, refine_rows<BFloat16>, refine_rows<float>, refine_rows<double>},
+      find_cutoff,
+      largest_norm,
       {
           {interpolate<Half, Half>, interpolate<Half, BFloat16>, interpolate<Half, float>,
            interpolate<Half, double>},

@@ -34,6 +34,12 @@ inline __m128i narrow(const BFloat16*, Float8 v) {
       _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08));
 }
 
+// The last steps of a fold: quarters, then the pair.
+inline double fold4(__m256d halves) {
+  const __m128d pair = _mm_add_pd(_mm256_castpd256_pd128(halves), _mm256_extractf128_pd(halves, 1));
+  return _mm_cvtsd_f64(pair) + _mm_cvtsd_f64(_mm_unpackhi_pd(pair, pair));
+}
+
 inline void store(void* p, __m256 v) { _mm256_storeu_ps(static_cast<float*>(p), v); }
 inline void store(void* p, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
 inline void stream(void* p, __m256 v) { _mm256_stream_ps(static_cast<float*>(p), v); }

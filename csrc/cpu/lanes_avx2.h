@@ -32,6 +32,7 @@ inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p, v.low);
   _mm256_storeu_pd(p + 4, v.high);
 }
+inline double fold(Double8 sums) { return fold4(_mm256_add_pd(sums.low, sums.high)); }
 inline Double8 store8_rounded(float* p, Double8 v) {
   const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
   _mm256_storeu_ps(p, rounded);
@@ -78,9 +79,6 @@ inline Column load_column(const uint32_t* p) {
 }
 inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   return {_mm256_fmadd_ps(_mm256_set1_ps(float_of(query)), column.lanes, sum.lanes)};
-}
-inline Vector multiply_add(Column query, Column column, Vector sum) {
-  return {_mm256_fmadd_ps(query.lanes, column.lanes, sum.lanes)};
 }
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {

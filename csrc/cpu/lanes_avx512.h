@@ -19,6 +19,9 @@ inline Double8 mul(Double8 a, Double8 b) { return _mm512_mul_pd(a, b); }
 inline Double8 fma(Double8 a, Double8 b, Double8 c) { return _mm512_fmadd_pd(a, b, c); }
 inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
 
+inline double fold(Double8 sums) {
+  return fold4(_mm256_add_pd(_mm512_castpd512_pd256(sums), _mm512_extractf64x4_pd(sums, 1)));
+}
 inline Double8 store8_rounded(float* p, Double8 v) {
   const __m256 rounded = _mm512_cvtpd_ps(v);
   _mm256_storeu_ps(p, rounded);

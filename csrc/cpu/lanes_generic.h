@@ -36,6 +36,12 @@ inline Double8 fma(Double8 a, Double8 b, Double8 c) {
 inline void store8(double* p, Double8 v) {
   for (int i = 0; i < 8; ++i) p[i] = v.lane[i];
 }
+// Eight partial sums as one: halves, quarters, then the pair.
+inline double fold(Double8 sums) {
+  for (int i = 0; i < 4; ++i) sums.lane[i] += sums.lane[i + 4];
+  for (int i = 0; i < 2; ++i) sums.lane[i] += sums.lane[i + 2];
+  return sums.lane[0] + sums.lane[1];
+}
 // Stores eight numbers in float32; returns them as they were rounded.
 inline Double8 store8_rounded(float* p, Double8 v) {
   for (int i = 0; i < 8; ++i) {
@@ -115,10 +121,6 @@ inline Column load_column(const uint32_t* p) {
 inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
   const float q = float_of(query);
   for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += q * column.lane[i];
-  return sum;
-}
-inline Vector multiply_add(Column query, Column column, Vector sum) {
-  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += query.lane[i] * column.lane[i];
   return sum;
 }
 inline Vector larger(Vector a, Vector b) {

@@ -8,32 +8,6 @@
 namespace expansive {
 namespace {
 
-int64_t count_reaching(const CandidateList& list, float cutoff) {
-  int32_t count = 0;
-  for (int64_t i = 0; i < list.count; ++i) count += list.values[i] >= cutoff ? 1 : 0;
-  return count;
-}
-
-// A value that at least `wanted` of the list's candidates reach, and few more unless they tie:
-// bisection by counting, because counting has no branches to mispredict.
-float find_cutoff(const CandidateList& list, int64_t wanted) {
-  const auto [lowest, highest] = std::minmax_element(list.values, list.values + list.count);
-  float low = *lowest, high = *highest;
-  const int64_t enough = wanted + wanted / 8;
-  for (int step = 0; step < 24; ++step) {
-    const float middle = low + (high - low) * 0.5f;
-    if (!(middle > low)) break;
-    const int64_t count = count_reaching(list, middle);
-    if (count < wanted) {
-      high = middle;
-      continue;
-    }
-    low = middle;
-    if (count <= enough) break;
-  }
-  return low;
-}
-
 // Without branches: which candidates stay is hard to predict.
 template <typename Keeps>
 void keep_if(CandidateList& list, const Keeps& keeps) {
@@ -55,18 +29,13 @@ CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
   return {values.data(), columns.data(), count, count};
 }
 
-// Rows lie anywhere in memory: ask for the next ones while one is measured.
-size_t rows_ahead(const Rows& rows) {
-  constexpr int64_t kBytesAhead = 6144;
-  return static_cast<size_t>(
-      std::clamp<int64_t>(kBytesAhead / (rows.d * size_of(rows.dtype)), 1, 32));
-}
-
 }  // namespace
 
-Nearest::Nearest(const Database& database, Relation relation, int64_t k, Range own_class,
-                 int64_t own_row)
+Nearest::Nearest(const Database& database, ScaledRow query, DType dtype, Relation relation,
+                 int64_t k, Range own_class, int64_t own_row)
     : database_(&database),
+      query_(query),
+      dtype_(dtype),
       relation_(relation),
       k_(k),
       own_class_(own_class),
@@ -98,29 +67,29 @@ float Nearest::begin_again() {
   return guess_;
 }
 
-float Nearest::make_room(CandidateList& list, const double* query, double seen) {
+float Nearest::make_room(CandidateList& list, double seen) {
   drop_unrelated(list);
   if (bytes_.space != nullptr) {
     rescreen(list);
-    if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept(query);
+    if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept();
   } else {
-    prune_screened(list);
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
     if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
     drop_below(list, std::max(screen_.threshold, guess_));
-    if (4 * list.count > 3 * list.full) refine(list, query);
+    if (4 * list.count > 3 * list.full) refine(list);
   }
   guess_ = std::max(guess_, screen_.threshold);
   return guess_;
 }
 
-bool Nearest::settle(CandidateList& list, const double* query) {
+bool Nearest::settle(CandidateList& list) {
   drop_unrelated(list);
   if (bytes_.space != nullptr) {
     rescreen(list);
-    refine_kept(query);
+    refine_kept();
   } else {
-    prune_screened(list);
-    refine(list, query);
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
+    refine(list);
   }
   return guess_ > screen_.threshold;
 }
@@ -142,22 +111,17 @@ void Nearest::drop_unrelated(CandidateList& list) const {
   });
 }
 
-// By the values of a screen and the norms (or errors) that belong to them.
-template <typename Point, typename Norm>
-void Nearest::prune(CandidateList& list, const Point& point, const Norm& norm) {
-  if (list.count <= k_) return;
-  const float cutoff = find_cutoff(list, k_);
-  float largest = 0.0f;  // norm of those that reach the cutoff
-  for (int64_t i = 0; i < list.count; ++i) {
-    largest = std::max(largest, list.values[i] >= cutoff ? norm(list.columns[i]) : 0.0f);
-  }
-  lower_limit(point.limit(cutoff, largest));
-  drop_below(list, point.threshold);
+float Nearest::find_cutoff(const CandidateList& list, int64_t wanted) const {
+  return database_->kernels->find_cutoff(list.values, list.count, wanted);
 }
 
-void Nearest::prune_screened(CandidateList& list) {
-  const float* negated_half_norms = panels_->negated_half_norms() - panels_->first();
-  prune(list, screen_, [=](uint32_t column) { return -negated_half_norms[column]; });
+// By the values of a screen and the norms (or errors) that belong to them, by column.
+template <typename Point>
+void Nearest::prune(CandidateList& list, const Point& point, const float* norms) {
+  if (list.count <= k_) return;
+  const float cutoff = find_cutoff(list, k_);
+  lower_limit(point.limit(cutoff, database_->kernels->largest_norm(list, cutoff, norms)));
+  drop_below(list, point.threshold);
 }
 
 // Moves what the second screen cannot exclude from the list to what is kept, the best first: they
@@ -196,7 +160,7 @@ void Nearest::rescreen(const CandidateList& list, float from) {
     kept_columns_.push_back(columns[i]);
   }
   CandidateList kept = view(kept_values_, kept_columns_);
-  prune(kept, bytes_, [this](uint32_t column) { return panels_->byte_error(column); });
+  prune(kept, bytes_, panels_->byte_errors() - panels_->first());
   kept_values_.resize(static_cast<size_t>(kept.count));
   kept_columns_.resize(static_cast<size_t>(kept.count));
 }
@@ -211,7 +175,9 @@ float Nearest::guess(const CandidateList& list, double seen) const {
 }
 
 // Measures the k best first: they tell which of the others are worth the measuring.
-void Nearest::refine(CandidateList& list, const double* query) {
+void Nearest::refine(CandidateList& list) {
+  if (list.count == 0) return;
+  const double* query = widen();
   const bool by_bytes = bytes_.space != nullptr;
   const auto threshold = [&] { return by_bytes ? bytes_.threshold : screen_.threshold; };
   if (list.count > k_) {
@@ -224,28 +190,36 @@ void Nearest::refine(CandidateList& list, const double* query) {
   list.count = 0;
 }
 
-void Nearest::refine_kept(const double* query) {
+void Nearest::refine_kept() {
   CandidateList kept = view(kept_values_, kept_columns_);
-  refine(kept, query);
+  refine(kept);
   kept_values_.clear();
   kept_columns_.clear();
 }
 
+// The query in float64, padded with zeros to a multiple of 8; until the next of this thread.
+const double* Nearest::widen() const {
+  thread_local std::vector<double> widened;
+  widened.resize(static_cast<size_t>(round_up(database_->rows.d, 8)));
+  database_->kernels->widen[static_cast<int>(dtype_)](query_.data, query_.scale, database_->rows.d,
+                                                      widened.data());
+  return widened.data();
+}
+
 void Nearest::measure(const CandidateList& list, float from, const double* query) {
   thread_local std::vector<int64_t> rows;
+  thread_local std::vector<double> measured;
   rows.clear();
   for (int64_t i = 0; i < list.count; ++i) {
     if (list.values[i] >= from) rows.push_back(database_->grouping.row(list.columns[i]));
   }
-  const auto squared_distance = database_->kernels->refine[database_->dtype()];
-  const size_t ahead = rows_ahead(database_->rows);
-  for (size_t i = 0; i < std::min(ahead, rows.size()); ++i) prefetch_row(database_->rows, rows[i]);
+  measured.resize(rows.size());
+  database_->kernels->refine_rows[database_->dtype()](
+      {query, &database_->rows,
+       database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows.data(),
+       static_cast<int64_t>(rows.size()), limit_, measured.data()});
   for (size_t i = 0; i < rows.size(); ++i) {
-    if (i + ahead < rows.size()) prefetch_row(database_->rows, rows[i + ahead]);
-    const double measured =
-        squared_distance(query, database_->rows.row(rows[i]), database_->row_scale(rows[i]),
-                         database_->rows.d, limit_);
-    if (measured <= limit_) found_.push_back({measured, rows[i]});
+    if (measured[i] <= limit_) found_.push_back({measured[i], rows[i]});
   }
   keep_nearest();
 }

@@ -73,9 +73,10 @@ struct BytePoint {
 
 class Nearest {
  public:
-  // The query: the positions of its class in the database (empty if none), and the database row it
-  // is (or -1).
-  Nearest(const Database& database, Relation relation, int64_t k, Range own_class, int64_t own_row);
+  // The query, a row of `dtype`: the positions of its class in the database (empty if none), and
+  // the database row it is (or -1).
+  Nearest(const Database& database, ScaledRow query, DType dtype, Relation relation, int64_t k,
+          Range own_class, int64_t own_row);
 
   // The query's images; the byte image, if there is one, is kept by the caller.
   void place(const Image& image, const uint8_t* byte_image, double byte_error);
@@ -85,10 +86,10 @@ class Nearest {
   float begin(const Panels& panels, const Image& worst);
   // Make room in a list, with the given share of the stretch seen. Returns the threshold to go on
   // with.
-  float make_room(CandidateList& list, const double* query, double seen);
+  float make_room(CandidateList& list, double seen);
   // The stretch is over: refine what is left. True if some guess went too far: screen it all again,
   // from the threshold that `begin_again` returns.
-  bool settle(CandidateList& list, const double* query);
+  bool settle(CandidateList& list);
   float begin_again();
 
   // No panel whose box is farther than the root of this has a row that reaches the threshold.
@@ -101,19 +102,22 @@ class Nearest {
 
  private:
   void drop_unrelated(CandidateList& list) const;
-  template <typename Point, typename Norm>
-  void prune(CandidateList& list, const Point& point, const Norm& norm);
-  void prune_screened(CandidateList& list);
+  float find_cutoff(const CandidateList& list, int64_t wanted) const;
+  template <typename Point>
+  void prune(CandidateList& list, const Point& point, const float* norms);
   void rescreen(CandidateList& list);
   void rescreen(const CandidateList& list, float from);
   float guess(const CandidateList& list, double seen) const;
-  void refine(CandidateList& list, const double* query);
-  void refine_kept(const double* query);
+  void refine(CandidateList& list);
+  void refine_kept();
+  const double* widen() const;
   void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest();
   void lower_limit(double limit);
 
   const Database* database_;
+  ScaledRow query_;
+  DType dtype_;
   const Panels* panels_ = nullptr;
   Relation relation_;
   int64_t k_;

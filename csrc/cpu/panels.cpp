@@ -145,8 +145,10 @@ void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) 
   database.grouping.reorder(slots_);
   std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
             -std::numeric_limits<float>::infinity());
-  for (int64_t i = 0; i < n; ++i) {
-    negated_half_norms_[static_cast<size_t>(i)] = -half_norms[slots_[static_cast<size_t>(i)]];
+  const std::vector<float> errors = byte_errors_;
+  for (size_t i = 0; i < slots_.size(); ++i) {
+    negated_half_norms_[i] = -half_norms[slots_[i]];
+    byte_errors_[i] = errors[slots_[i]];
   }
   parallel_for(divide_up(n, width(database)), threads, interrupt, [&](int64_t panel, int) {
     transpose(database, panel,

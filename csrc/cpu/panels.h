@@ -66,8 +66,9 @@ class Panels {
   // For the second screen, by position.
   const uint8_t* byte_image(int64_t position) const { return byte_image_at(slot(position)); }
   float byte_error(int64_t position) const {
-    return byte_errors_[static_cast<size_t>(slot(position))];
+    return byte_errors_[static_cast<size_t>(position - first_)];
   }
+  const float* byte_errors() const { return byte_errors_.data(); }
   // The worst of any image here.
   const Image& worst() const { return worst_; }
   // Around panels, and clusters of them; none where the order is not spatial.

@@ -47,7 +47,6 @@ QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
-      widened_(static_cast<size_t>(round_up(plan.database.rows.d, 8))),
       reach_(kernels_, plan.database.box_dims(), tiles_) {
   std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
@@ -59,7 +58,8 @@ QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t
 
 void QueryBlock::admit(int64_t i) {
   const int64_t own_row = plan_.queries.own_rows ? plan_.queries.own_rows[query(i)] : -1;
-  nearest_.emplace_back(plan_.database, plan_.relation, plan_.k, own_class(i), own_row);
+  nearest_.emplace_back(plan_.database, plan_.scaled_query(query(i)), plan_.queries.rows.dtype,
+                        plan_.relation, plan_.k, own_class(i), own_row);
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);
@@ -85,13 +85,6 @@ void QueryBlock::place(int64_t i) {
     nearest.place({0.0, kAnywhere}, batch_.byte_image(place), kAnywhere);
   }
   reach_.place(i / width, i % width, point.data());
-}
-
-const double* QueryBlock::widen(int64_t i) {
-  const Rows& rows = plan_.queries.rows;
-  kernels_.widen[static_cast<int>(rows.dtype)](rows.row(query(i)), plan_.query_scale(query(i)),
-                                               rows.d, widened_.data());
-  return widened_.data();
 }
 
 void QueryBlock::set_threshold(int64_t i, float threshold) {
@@ -167,7 +160,7 @@ bool QueryBlock::settle(Interrupt& interrupt, int worker) {
     interrupt.check(worker);
     Nearest& nearest = nearest_[static_cast<size_t>(i)];
     const bool unsettled = thresholds_[static_cast<size_t>(i)] != kNever &&
-                           nearest.settle(lists_[static_cast<size_t>(i)], widen(i));
+                           nearest.settle(lists_[static_cast<size_t>(i)]);
     set_threshold(i, unsettled ? nearest.begin_again() : kNever);
     again = again || unsettled;
   }
@@ -235,7 +228,7 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Run
 
 void QueryBlock::make_room(int64_t i, double seen) {
   const size_t at = static_cast<size_t>(i);
-  set_threshold(i, nearest_[at].make_room(lists_[at], widen(i), seen));
+  set_threshold(i, nearest_[at].make_room(lists_[at], seen));
 }
 
 void QueryBlock::merge(const QueryBlock& other) {

@@ -41,7 +41,6 @@ class QueryBlock {
 
   void admit(int64_t i);
   void place(int64_t i);
-  const double* widen(int64_t i);
   Range own_class(int64_t i) const { return plan_.own_class(query(i)); }
   int64_t tile_end(int64_t tile) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
@@ -66,7 +65,6 @@ class QueryBlock {
   std::vector<uint32_t> list_columns_;
   std::vector<CandidateList> lists_;
   std::vector<Nearest> nearest_;
-  std::vector<double> widened_;  // one query in float64, padded to 8
   Reach reach_;
 };
 

@@ -6,17 +6,10 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/prefetch.h"
 
 namespace expansive {
 namespace {
-
-inline double fold(Double8 sums) {
-  double s[8];
-  store8(s, sums);
-  for (int i = 0; i < 4; ++i) s[i] += s[i + 4];
-  for (int i = 0; i < 2; ++i) s[i] += s[i + 2];
-  return s[0] + s[1];
-}
 
 // The last d % 8 elements, padded with zeros: a zero difference leaves its partial sum as it is.
 template <typename T>
@@ -50,6 +43,22 @@ double refine(const double* query, const void* row, double row_scale, int64_t d,
     sums = fma(difference, difference, sums);
   }
   return fold(sums);
+}
+
+template <typename T>
+void refine_rows(const RefineTask& task) {
+  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while one is measured
+  const Rows& rows = *task.rows;
+  const int64_t fitting = kBytesAhead / (rows.d * static_cast<int64_t>(sizeof(T)));
+  const int64_t ahead = fitting < 1 ? 1 : (fitting > 32 ? 32 : fitting);
+  for (int64_t i = 0; i < ahead && i < task.count; ++i) prefetch_row(rows, task.picked[i]);
+  for (int64_t i = 0; i < task.count; ++i) {
+    if (i + ahead < task.count) prefetch_row(rows, task.picked[i + ahead]);
+    const int64_t row = task.picked[i];
+    task.squared_distances[i] =
+        refine<T>(task.query, rows.row(row), task.row_scales ? task.row_scales[row] : 1.0, rows.d,
+                  task.limit);
+  }
 }
 
 template <typename T>
