@@ -22,14 +22,15 @@ void interpolate_floats(const InterpolateTask& task) {
   };
   int64_t j = 0;
   if (kStream) {  // streaming stores want whole vectors
-    while (j < task.d && reinterpret_cast<uintptr_t>(out + j) % (8 * sizeof(Out)) != 0) one(j++);
+    while (j < task.d && reinterpret_cast<uintptr_t>(out + j) % (kFloats * sizeof(Out)) != 0)
+      one(j++);
   }
-  for (; j + 8 <= task.d; j += 8) {
-    const Float8 row = lerp(load8f(base + j), load8f(partner + j), weight);
+  for (; j + kFloats <= task.d; j += kFloats) {
+    const Floats row = lerp(load_floats(base + j), load_floats(partner + j), weight);
     if (kStream) {
-      stream8f(out + j, row);
+      stream_floats(out + j, row);
     } else {
-      store8f(out + j, row);
+      store_floats(out + j, row);
     }
   }
   while (j < task.d) one(j++);

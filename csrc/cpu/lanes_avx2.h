@@ -113,5 +113,48 @@ inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* val
   return n;
 }
 
+// Eight float32: interpolation.
+using Floats = __m256;
+constexpr int64_t kFloats = 8;
+
+template <typename T>
+inline Floats load_floats(const T* p) {
+  return load8f(p);
+}
+inline Floats lerp(Floats base, Floats partner, float weight) {
+  return _mm256_fmadd_ps(_mm256_set1_ps(weight), _mm256_sub_ps(partner, base), base);
+}
+inline __m256 narrow(const float*, Floats v) { return v; }
+inline __m128i narrow(const Half*, Floats v) {
+  return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline __m128i narrow(const BFloat16*, Floats v) {
+  const __m256i bits = _mm256_castps_si256(v);
+  const __m256i odd = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+  const __m256i half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7FFF));
+  const __m256i rounded = _mm256_srli_epi32(_mm256_add_epi32(bits, half), 16);
+  return _mm256_castsi256_si128(
+      _mm256_permute4x64_epi64(_mm256_packus_epi32(rounded, rounded), 0x08));
+}
+
+inline void store(void* p, __m256 v) { _mm256_storeu_ps(static_cast<float*>(p), v); }
+inline void store(void* p, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(p), v); }
+inline void stream(void* p, __m256 v) { _mm256_stream_ps(static_cast<float*>(p), v); }
+inline void stream(void* p, __m128i v) { _mm_stream_si128(static_cast<__m128i*>(p), v); }
+
+template <typename T>
+inline void store_floats(T* p, Floats v) {
+  store(p, narrow(p, v));
+}
+template <typename T>
+inline void stream_floats(T* p, Floats v) {
+  stream(p, narrow(p, v));
+}
+inline void store_floats(double* p, Floats v) {
+  _mm256_storeu_pd(p, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
+  _mm256_storeu_pd(p + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+}
+inline void stream_floats(double* p, Floats v) { store_floats(p, v); }
+
 }  // namespace
 }  // namespace expansive

@@ -81,5 +81,48 @@ inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* val
   return __builtin_popcount(mask);
 }
 
+// Sixteen float32, a cache line: interpolation.
+using Floats = __m512;
+constexpr int64_t kFloats = 16;
+
+inline Floats load_floats(const float* p) { return _mm512_loadu_ps(p); }
+inline Floats load_floats(const Half* p) {
+  return _mm512_cvtph_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)));
+}
+inline Floats load_floats(const BFloat16* p) {
+  const __m256i bits = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+  return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(bits), 16));
+}
+inline Floats lerp(Floats base, Floats partner, float weight) {
+  return _mm512_fmadd_ps(_mm512_set1_ps(weight), _mm512_sub_ps(partner, base), base);
+}
+inline __m512 narrow(const float*, Floats v) { return v; }
+inline __m256i narrow(const Half*, Floats v) {
+  return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);
+}
+inline __m256i narrow(const BFloat16*, Floats v) {
+  const __m512i bits = _mm512_castps_si512(v);
+  const __m512i odd = _mm512_and_si512(_mm512_srli_epi32(bits, 16), _mm512_set1_epi32(1));
+  const __m512i half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7FFF));
+  return _mm512_cvtepi32_epi16(_mm512_srli_epi32(_mm512_add_epi32(bits, half), 16));
+}
+inline void store(void* p, __m512 v) { _mm512_storeu_ps(p, v); }
+inline void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
+inline void stream(void* p, __m512 v) { _mm512_stream_ps(static_cast<float*>(p), v); }
+inline void stream(void* p, __m256i v) { _mm256_stream_si256(static_cast<__m256i*>(p), v); }
+template <typename T>
+inline void store_floats(T* p, Floats v) {
+  store(p, narrow(p, v));
+}
+template <typename T>
+inline void stream_floats(T* p, Floats v) {
+  stream(p, narrow(p, v));
+}
+inline void store_floats(double* p, Floats v) {
+  _mm512_storeu_pd(p, _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
+  _mm512_storeu_pd(p + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
+}
+inline void stream_floats(double* p, Floats v) { store_floats(p, v); }
+
 }  // namespace
 }  // namespace expansive

@@ -67,30 +67,32 @@ inline Double8 store8_bytes(uint8_t* p, Double8 v) {
 }
 
 // Eight float32: interpolation.
-struct Float8 {
+constexpr int64_t kFloats = 8;
+
+struct Floats {
   float lane[8];
 };
 
 template <typename T>
-inline Float8 load8f(const T* p) {
-  Float8 r;
+inline Floats load_floats(const T* p) {
+  Floats r;
   for (int i = 0; i < 8; ++i) r.lane[i] = to_float(p[i]);
   return r;
 }
-inline Float8 lerp(Float8 base, Float8 partner, float weight) {
+inline Floats lerp(Floats base, Floats partner, float weight) {
   for (int i = 0; i < 8; ++i) {
     base.lane[i] = std::fma(weight, partner.lane[i] - base.lane[i], base.lane[i]);
   }
   return base;
 }
 template <typename T>
-inline void store8f(T* p, Float8 v) {
+inline void store_floats(T* p, Floats v) {
   for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);
 }
 
 template <typename T>
-inline void stream8f(T* p, Float8 v) {
-  store8f(p, v);
+inline void stream_floats(T* p, Floats v) {
+  store_floats(p, v);
 }
 inline void fence_streams() {}
 

@@ -1,8 +1,8 @@
 // Synthetic rows on the CPU: draw by counter, gather two rows, interpolate, store.
 //
-// Where x outgrows the caches, the rows of a task are made base by base: a base and its few
-// partners are then read from memory about once a task, not once a row. Each row still goes where
-// it belongs.
+// Where x outgrows the caches, rows are made base by base: a base and its few partners are then
+// read from memory about once, not once a row. Each row still goes where it belongs. Order costs a
+// pass of drawing bases and one of counting; what is left is bound by writing.
 #include "expansive/synthesis.h"
 
 #include <algorithm>
@@ -20,68 +20,130 @@ namespace {
 constexpr int64_t kStreamedBytes = int64_t{8} << 20;  // an output this large leaves no cache useful
 constexpr int64_t kGatheredBytes = int64_t{8} << 20;  // an x this large does not stay in a cache
 constexpr int64_t kElementsPerTask = int64_t{1} << 16;
-constexpr int64_t kOrderedElementsPerTask = int64_t{1} << 27;
-constexpr int64_t kOrderedRowsPerTask = int64_t{1} << 18;
-constexpr int64_t kBuckets = int64_t{1} << 16;
+constexpr int64_t kOrderedRows = int64_t{1} << 20;  // ordered together
+constexpr int64_t kMostBuckets = int64_t{1} << 14;
+constexpr int64_t kRecipesAtOnce = 64;
 
 struct Recipe {
-  int64_t row;  // of the output
   int64_t base;
   int64_t partner;
   double weight;
 };
 
-// Puts recipes of equal bases next to each other: a counting sort by the base's place in x.
-void order_by_base(const std::vector<Recipe>& recipes, int64_t n, std::vector<Recipe>& ordered) {
-  const int64_t per_bucket = divide_up(n, kBuckets);
-  thread_local std::vector<int64_t> start;
-  start.assign(static_cast<size_t>(divide_up(n, per_bucket) + 1), 0);
-  for (const Recipe& recipe : recipes) ++start[static_cast<size_t>(recipe.base / per_bucket + 1)];
-  for (size_t bucket = 1; bucket < start.size(); ++bucket) start[bucket] += start[bucket - 1];
-  ordered.resize(recipes.size());
-  for (const Recipe& recipe : recipes) {
-    ordered[static_cast<size_t>(start[static_cast<size_t>(recipe.base / per_bucket)]++)] = recipe;
-  }
-}
-
-int64_t rows_per_task(Rows x, int64_t n, int threads, bool ordered) {
-  if (!ordered) return std::max<int64_t>(1, kElementsPerTask / x.d);
-  const int64_t fitting = std::min(kOrderedRowsPerTask, kOrderedElementsPerTask / x.d);
-  return std::clamp<int64_t>(divide_up(n, threads), 1, std::max<int64_t>(1, fitting));
-}
-
-// Makes out.n rows; recipe_of(i) says of what.
-template <typename RecipeOf>
-void make_rows(Rows x, const RecipeOf& recipe_of, int threads, Interrupt& interrupt,
-               MutableRows out) {
-  check(x.d == out.d, "out and x differ in features");
-  const Kernels& chosen = kernels();
-  const auto interpolate =
-      chosen.interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)];
-  const bool stream = out.n * out.d * size_of(out.dtype) > kStreamedBytes;
-  const bool order = stream && x.n * x.d * size_of(x.dtype) > kGatheredBytes;
-  const int64_t per_task = rows_per_task(x, out.n, threads, order);
-  parallel_for(divide_up(out.n, per_task), threads, interrupt, [&](int64_t task, int) {
-    thread_local std::vector<Recipe> recipes, ordered;
-    recipes.clear();
-    const int64_t end = std::min(out.n, (task + 1) * per_task);
-    for (int64_t i = task * per_task; i < end; ++i) recipes.push_back(recipe_of(i));
-    if (order) {
-      order_by_base(recipes, x.n, ordered);
-      recipes.swap(ordered);
-    }
-    constexpr size_t kAhead = 2;  // rows asked for before they are interpolated
-    for (size_t i = 0; i < recipes.size(); ++i) {
-      if (i + kAhead < recipes.size()) {
-        prefetch_row(x, recipes[i + kAhead].base);
-        prefetch_row(x, recipes[i + kAhead].partner);
-      }
-      const Recipe& recipe = recipes[i];
-      interpolate({x.row(recipe.base), x.row(recipe.partner), out.row(recipe.row), x.d,
-                   recipe.weight, stream});
-    }
-    chosen.fence_streams();
+// The numbers 0 to n - 1 with rows of the same key next to each other, and of near keys near: a
+// counting sort into buckets of keys, in which order does not matter. Keys are below n_keys.
+template <typename KeyOf>
+std::vector<uint32_t> order_by_key(int64_t n, int64_t n_keys, const KeyOf& key_of, int threads,
+                                   Interrupt& interrupt) {
+  int shift = 0;
+  while (((n_keys - 1) >> shift) >= kMostBuckets) ++shift;
+  const int64_t n_buckets = ((n_keys - 1) >> shift) + 1, per_part = divide_up(n, int64_t{threads});
+  const int64_t n_parts = divide_up(n, per_part);
+  std::vector<uint16_t> buckets(static_cast<size_t>(n));
+  std::vector<std::vector<uint32_t>> next(static_cast<size_t>(n_parts));
+  const auto for_parts = [&](const auto& body) {
+    parallel_for(n_parts, threads, interrupt, [&](int64_t part, int) {
+      const int64_t end = std::min(n, (part + 1) * per_part);
+      std::vector<uint32_t>& mine = next[static_cast<size_t>(part)];
+      for (int64_t i = part * per_part; i < end; ++i) body(static_cast<size_t>(i), mine);
+    });
+  };
+  for (std::vector<uint32_t>& mine : next) mine.assign(static_cast<size_t>(n_buckets), 0);
+  for_parts([&](size_t i, std::vector<uint32_t>& counts) {
+    buckets[i] = static_cast<uint16_t>(key_of(static_cast<int64_t>(i)) >> shift);
+    ++counts[buckets[i]];
   });
+  uint32_t before = 0;
+  for (size_t bucket = 0; bucket < static_cast<size_t>(n_buckets); ++bucket) {
+    for (std::vector<uint32_t>& mine : next) {
+      const uint32_t count = mine[bucket];
+      mine[bucket] = before;
+      before += count;
+    }
+  }
+  std::vector<uint32_t> order(static_cast<size_t>(n));
+  for_parts([&](size_t i, std::vector<uint32_t>& places) {
+    order[places[buckets[i]]++] = static_cast<uint32_t>(i);
+  });
+  return order;
+}
+
+bool is_run(const int64_t* rows, int64_t n) {
+  for (int64_t i = 1; i < n; ++i) {
+    if (rows[i] != rows[0] + i) return false;
+  }
+  return true;
+}
+
+// Makes rows of an output, in any order.
+class Maker {
+ public:
+  Maker(Rows x, MutableRows out)
+      : x_(x),
+        out_(out),
+        kernels_(kernels()),
+        streams_(out.n * out.d * size_of(out.dtype) > kStreamedBytes),
+        interpolate_(kernels_.interpolate[static_cast<int>(x.dtype)][static_cast<int>(out.dtype)]) {
+  }
+
+  // Whether it pays to make rows of the same base one after the other.
+  bool wants_order() const { return streams_ && x_.n * x_.d * size_of(x_.dtype) > kGatheredBytes; }
+  int64_t rows_per_task() const { return std::max<int64_t>(1, kElementsPerTask / x_.d); }
+
+  // Makes `count` rows: the number of the i-th is row_of(i), and recipe_of(row) says of what.
+  template <typename RowOf, typename RecipeOf>
+  void make(int64_t count, const RowOf& row_of, const RecipeOf& recipe_of) const {
+    Recipe recipes[kRecipesAtOnce];
+    for (int64_t from = 0; from < count; from += kRecipesAtOnce) {
+      const int64_t n = std::min(kRecipesAtOnce, count - from);
+      for (int64_t i = 0; i < n; ++i) recipes[i] = recipe_of(row_of(from + i));
+      for (int64_t i = 0; i < n; ++i) {
+        constexpr int64_t kAhead = 2;  // rows asked for before they are interpolated
+        if (i + kAhead < n) {
+          prefetch_row(x_, recipes[i + kAhead].base);
+          prefetch_row(x_, recipes[i + kAhead].partner);
+        }
+        interpolate_({x_.row(recipes[i].base), x_.row(recipes[i].partner),
+                      out_.row(row_of(from + i)), x_.d, recipes[i].weight, streams_});
+      }
+    }
+    kernels_.fence_streams();
+  }
+
+ private:
+  Rows x_;
+  MutableRows out_;
+  const Kernels& kernels_;
+  bool streams_;
+  void (*interpolate_)(const InterpolateTask&);
+};
+
+// Makes out.n rows; recipe_of(i) says of what, and key_of(i), below n_keys, of which base.
+template <typename KeyOf, typename RecipeOf>
+void make_rows(Rows x, const KeyOf& key_of, int64_t n_keys, const RecipeOf& recipe_of, int threads,
+               Interrupt& interrupt, MutableRows out) {
+  check(x.d == out.d, "out and x differ in features");
+  const Maker maker(x, out);
+  const int64_t per_task = maker.rows_per_task();
+  const int64_t together = maker.wants_order() ? kOrderedRows : out.n;
+  for (int64_t first = 0; first < out.n; first += together) {
+    const int64_t n = std::min(together, out.n - first);
+    std::vector<uint32_t> order;
+    if (maker.wants_order()) {
+      order =
+          order_by_key(n, n_keys, [&](int64_t i) { return key_of(first + i); }, threads, interrupt);
+    }
+    parallel_for(divide_up(n, per_task), threads, interrupt, [&](int64_t task, int) {
+      const int64_t from = task * per_task, count = std::min(per_task, n - from);
+      if (order.empty()) {
+        maker.make(count, [&](int64_t i) { return first + from + i; }, recipe_of);
+      } else {
+        maker.make(
+            count, [&](int64_t i) { return first + order[static_cast<size_t>(from + i)]; },
+            recipe_of);
+      }
+    });
+  }
 }
 
 }  // namespace
@@ -89,19 +151,29 @@ void make_rows(Rows x, const RecipeOf& recipe_of, int threads, Interrupt& interr
 void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
                 Interrupt& interrupt, MutableRows out) {
   const bool wide = x.dtype == DType::float64;
-  const auto recipe_of = [&](int64_t i) -> Recipe {
-    const Draw drawn = draw(partners, rows[i]);
-    return {i, drawn.base, drawn.partner,
-            wide ? weight_float64(partners, drawn.u)
-                 : static_cast<double>(weight_float32(partners, drawn.u))};
+  const auto make = [&](const auto& row_of) {
+    const auto key_of = [&](int64_t i) { return draw_base(partners, row_of(i)); };
+    const auto recipe_of = [&](int64_t i) -> Recipe {
+      const Draw drawn = draw(partners, row_of(i));
+      return {drawn.base, drawn.partner,
+              wide ? weight_float64(partners, drawn.u)
+                   : static_cast<double>(weight_float32(partners, drawn.u))};
+    };
+    make_rows(x, key_of, partners.base_start[partners.n_classes], recipe_of, threads, interrupt,
+              out);
   };
-  make_rows(x, recipe_of, threads, interrupt, out);
+  if (is_run(rows, out.n)) {
+    // Rows made base by base would read their numbers from anywhere.
+    make([first = out.n > 0 ? rows[0] : 0](int64_t i) { return first + i; });
+  } else {
+    make([rows](int64_t i) { return rows[i]; });
+  }
 }
 
 void interpolate_rows(Rows x, const int64_t* base, const int64_t* partner, const double* weight,
                       int threads, Interrupt& interrupt, MutableRows out) {
-  const auto recipe_of = [&](int64_t i) -> Recipe { return {i, base[i], partner[i], weight[i]}; };
-  make_rows(x, recipe_of, threads, interrupt, out);
+  const auto recipe_of = [&](int64_t i) -> Recipe { return {base[i], partner[i], weight[i]}; };
+  make_rows(x, [&](int64_t i) { return base[i]; }, x.n, recipe_of, threads, interrupt, out);
 }
 
 }  // namespace expansive

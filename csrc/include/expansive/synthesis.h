@@ -52,12 +52,22 @@ EXPANSIVE_HOST_DEVICE inline int64_t pick(uint32_t word, int64_t n) {
   return static_cast<int64_t>((uint64_t{word} * static_cast<uint64_t>(n)) >> 32);
 }
 
+// The place among `bases` that a row's first random word picks.
+EXPANSIVE_HOST_DEVICE inline int64_t pick_base(const Partners& partners, int64_t row,
+                                               uint32_t word) {
+  const int64_t group = class_of(partners, row);
+  const int64_t first = partners.base_start[group];
+  return first + pick(word, partners.base_start[group + 1] - first);
+}
+
+EXPANSIVE_HOST_DEVICE inline int64_t draw_base(const Partners& partners, int64_t row) {
+  const Philox4 random = philox_of_row(static_cast<uint64_t>(row), partners.seed);
+  return pick_base(partners, row, random.word[0]);
+}
+
 EXPANSIVE_HOST_DEVICE inline Draw draw(const Partners& partners, int64_t row) {
   const Philox4 random = philox_of_row(static_cast<uint64_t>(row), partners.seed);
-  const int64_t group = class_of(partners, row);
-  const int64_t first_base = partners.base_start[group];
-  const int64_t base =
-      first_base + pick(random.word[0], partners.base_start[group + 1] - first_base);
+  const int64_t base = pick_base(partners, row, random.word[0]);
   const int64_t first_partner = partners.partner_start[base];
   const int64_t partner =
       first_partner + pick(random.word[1], partners.partner_start[base + 1] - first_partner);
