@@ -167,7 +167,10 @@ Cut cut(const SearchPlan& plan, const Resources& resources, int64_t stretch) {
   const int64_t fitting = std::min(
       {kBlockQueries, kBlockBytes / (database.images.words() * 4),
        resources.memory_budget / 4 / resources.threads / QueryBlock::bytes_per_query(plan)});
-  const int64_t block = std::max<int64_t>(1, std::min(even_share, fitting) / tile) * tile;
+  // As many blocks for each thread: none is left waiting for a last one.
+  const int64_t blocks = round_up(
+      divide_up(n, std::clamp<int64_t>(even_share, 1, std::max(fitting, tile))), resources.threads);
+  const int64_t block = round_up(divide_up(n, blocks), tile);
   const int64_t kept = resources.memory_budget / 4 /
                        (QueryBlock::bytes_per_query(plan) + QueryImages::bytes_per_query(database));
   return {block, std::max<int64_t>(1, resources.threads / divide_up(n, block)), stretch,

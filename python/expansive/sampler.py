@@ -12,6 +12,7 @@ from scipy.sparse import issparse  # type: ignore[import-untyped]
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
+from expansive.arrays import empty_aligned
 from expansive.exact_neighbors import threads_of
 from expansive.synthesis import ENEMIES, SynthesisPlan
 
@@ -144,7 +145,7 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         # The result is made first and X copied into it: its first rows are then the plan's data,
         # dense, contiguous and of a dtype the kernels read, and the new rows are written in place.
         n_res = n + sum(self.sampling_strategy_.values())
-        X_res = np.empty((n_res, X.shape[1]), _kernel_dtype(X.dtype))
+        X_res = empty_aligned((n_res, X.shape[1]), _kernel_dtype(X.dtype))
         y_res = np.empty(n_res, y.dtype)
         data = X_res[:n]
         data[...] = X.toarray() if issparse(X) else X

@@ -1,7 +1,7 @@
 """Arrays in, arrays out: what users pass, as the kernels take it, and back to the same library."""
 
 from expansive.arrays.device import DeviceArray
-from expansive.arrays.host import DTYPES, is_torch, to_host
+from expansive.arrays.host import DTYPES, empty_aligned, is_torch, to_host
 from expansive.arrays.labels import as_labels, as_row_indices, label_array
 from expansive.arrays.rows import Rows, as_output, as_rows, device_of, dtype_name, require_finite
 
@@ -15,6 +15,7 @@ __all__ = [
     "as_rows",
     "device_of",
     "dtype_name",
+    "empty_aligned",
     "is_torch",
     "label_array",
     "require_finite",

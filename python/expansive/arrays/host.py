@@ -14,6 +14,17 @@ DTYPES = ("float16", "bfloat16", "float32", "float64")
 """Element types the kernels read and write."""
 
 
+_CACHE_LINE = 64
+
+
+def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
+    """Allocate an array that begins at a cache line: kernels then write its rows in whole lines."""
+    n_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
+    memory = np.empty(n_bytes + _CACHE_LINE, np.uint8)
+    start = -memory.ctypes.data % _CACHE_LINE
+    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+
+
 def to_host(x: NDArray[Any] | DeviceArray) -> NDArray[Any]:
     """Copy down what lies on a device; bfloat16 becomes uint16 with its bits."""
     return library_of(x.owner).to_host(x.owner) if isinstance(x, DeviceArray) else x

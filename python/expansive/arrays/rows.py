@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from expansive.arguments import as_choice
 from expansive.arrays import device as devices
 from expansive.arrays.device import DeviceArray, library_of
-from expansive.arrays.host import DTYPES, host_array, not_real, real, to_host
+from expansive.arrays.host import DTYPES, empty_aligned, host_array, not_real, real, to_host
 from expansive.arrays.libraries import Torch, from_bits
 
 Wrap = Callable[[Any], Any]
@@ -243,7 +243,7 @@ def _new_output(shape: tuple[int, int], dtype: str, x: Rows) -> Rows:
     if isinstance(x.data, DeviceArray):
         return Rows(x.data.allocate(shape, dtype), dtype, x.wrap)
     storage = np.uint16 if dtype == "bfloat16" else np.dtype(dtype)
-    return Rows(np.empty(shape, storage), dtype, x.wrap)
+    return Rows(empty_aligned(shape, storage), dtype, x.wrap)
 
 
 def _host_output(out: Any) -> Rows:
