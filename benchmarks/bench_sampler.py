@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import data
@@ -68,16 +69,41 @@ CONTESTANTS = {
 }
 
 
+def labelled_embeddings(config: pytest.Config) -> Path | None:
+    """Trained embeddings whose labels lie beside them, if there are any."""
+    path: Path | None = config.getoption("embeddings")
+    return path if path is not None and data.labels_path(path).is_file() else None
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    kinds = ["normal classes"]
+    if labelled_embeddings(metafunc.config) is not None:
+        kinds.append("trained embeddings")
+    metafunc.parametrize("kind", kinds)
+
+
+def rows_of(kind: str, config: pytest.Config) -> Result:
+    n, d = SIZES[config.getoption("size")]
+    embeddings = labelled_embeddings(config)
+    if kind == "normal classes" or embeddings is None:
+        return data.long_tail(n, d)
+    return data.long_tail_of_rows(embeddings, n)
+
+
 @pytest.mark.parametrize(
     ("method", "name"), [(method, name) for method in CONTESTANTS for name in CONTESTANTS[method]]
 )
 def test_sampler(
-    method: str, name: str, threads: int, measure: Measure, request: pytest.FixtureRequest
+    kind: str,
+    method: str,
+    name: str,
+    threads: int,
+    measure: Measure,
+    request: pytest.FixtureRequest,
 ) -> None:
-    n, d = SIZES[request.config.getoption("size")]
-    x, y = data.long_tail(n, d)
+    x, y = rows_of(kind, request.config)
     measure(
-        f"{method}, {n} x {d} float32, 10 classes 100:1",
+        f"{method}, {kind} {x.shape[0]} x {x.shape[1]} float32, 10 classes 100:1",
         name,
         CONTESTANTS[method][name],
         x,

@@ -94,10 +94,13 @@ def imbalanced_learn(job: Task) -> Any:
 
 
 def write(job: Task) -> None:
-    """Memset of as much memory by all threads: no result is written faster."""
+    """Memset of as much memory by all threads: no result is written faster.
+
+    Not to zero: some machines write zeros twice as fast as anything else.
+    """
     parts = np.array_split(job.out, job.threads)
     with ThreadPoolExecutor(job.threads) as pool:
-        list(pool.map(lambda part: ctypes.memset(part.ctypes.data, 0, part.nbytes), parts))
+        list(pool.map(lambda part: ctypes.memset(part.ctypes.data, 1, part.nbytes), parts))
 
 
 CONTESTANTS = {

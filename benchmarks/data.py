@@ -42,12 +42,16 @@ def long_tail(
 ) -> tuple[Float32, NDArray[np.int64]]:
     """Overlapping normal classes; the largest is `ratio` times the smallest."""
     rng = np.random.default_rng(0)
+    y = rng.permutation(np.repeat(np.arange(n_classes), _long_tail_sizes(n, n_classes, ratio)))
+    centers = rng.standard_normal((n_classes, d), np.float32)
+    return centers[y] + rng.standard_normal((n, d), np.float32), y
+
+
+def _long_tail_sizes(n: int, n_classes: int, ratio: float) -> NDArray[np.int64]:
     share = ratio ** (-np.arange(n_classes) / (n_classes - 1))
     sizes = (n * share / share.sum()).astype(np.int64)
     sizes[0] += n - sizes.sum()
-    y = rng.permutation(np.repeat(np.arange(n_classes), sizes))
-    centers = rng.standard_normal((n_classes, d), np.float32)
-    return centers[y] + rng.standard_normal((n, d), np.float32), y
+    return sizes
 
 
 # ---- real -------------------------------------------------------------------------------------
@@ -102,6 +106,11 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "expansive"
 
 
+def labels_path(embeddings: Path) -> Path:
+    """Where the labels of embeddings lie: beside them."""
+    return embeddings.with_name(f"{embeddings.stem}-labels.npy")
+
+
 def default_embeddings() -> Path:
     """Where `embeddings.py` writes to unless told otherwise."""
     return cache_folder() / "embeddings.npy"
@@ -154,6 +163,22 @@ def load_rows(path: Path) -> Float32:
     """Read a matrix from an .npy file."""
     rows: Float32 = np.load(path, allow_pickle=False)
     return rows
+
+
+@lru_cache(maxsize=1)
+def long_tail_of_rows(
+    path: Path, n: int, ratio: float = 100.0
+) -> tuple[Float32, NDArray[np.int64]]:
+    """Take a long tail of trained embeddings: classes lie as a network leaves them."""
+    x, y = load_rows(path), np.load(labels_path(path), allow_pickle=False)
+    sizes = _long_tail_sizes(n, len(np.unique(y)), ratio)
+    rng = np.random.default_rng(0)
+    taken = [
+        rng.choice(np.flatnonzero(y == label), size, replace=False)
+        for label, size in enumerate(sizes)
+    ]
+    rows = np.sort(np.concatenate(taken))
+    return x[rows], y[rows]
 
 
 def spread(n: int, count: int) -> NDArray[np.int64]:

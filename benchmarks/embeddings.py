@@ -18,6 +18,7 @@ from typing import Any
 import data
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from expansive import ThreePhaseTrainer
@@ -71,6 +72,11 @@ def embed_copies(network: torch.nn.Module, rows: ArrayData, count: int, seed: in
     return out
 
 
+def labels_of(rows: ArrayData, count: int) -> NDArray[np.int64]:
+    """Labels of the embeddings that `embed_copies` makes."""
+    return np.resize(rows.y, count).astype(np.int64)
+
+
 def cut(batch: Tensor, generator: torch.Generator) -> Tensor:
     """Cut a window out of each image, and mirror half of them."""
     n, channels, size, _ = batch.shape
@@ -97,8 +103,12 @@ def main() -> None:
     network = timed("trained", trained_network, rows, options.epochs, options.seed)
     embedded = timed("embedded", embed_copies, network, rows, options.rows, options.seed)
     path = options.cache / data.default_embeddings().name
-    with atomic_write(path) as temporary, open(temporary, "wb") as file:
-        np.save(file, embedded)
+    for target, array in (
+        (path, embedded),
+        (data.labels_path(path), labels_of(rows, options.rows)),
+    ):
+        with atomic_write(target) as temporary, open(temporary, "wb") as file:
+            np.save(file, array)
     print(f"{embedded.shape[0]} x {embedded.shape[1]} embeddings in {path}")
 
 

@@ -22,7 +22,8 @@ def empty_aligned(shape: tuple[int, int], dtype: Any) -> NDArray[Any]:
     n_bytes = shape[0] * shape[1] * np.dtype(dtype).itemsize
     memory = np.empty(n_bytes + _CACHE_LINE, np.uint8)
     start = -memory.ctypes.data % _CACHE_LINE
-    return memory[start : start + n_bytes].view(dtype).reshape(shape)
+    aligned: NDArray[Any] = memory[start : start + n_bytes].view(dtype).reshape(shape)
+    return aligned
 
 
 def to_host(x: NDArray[Any] | DeviceArray) -> NDArray[Any]:
