@@ -27,7 +27,6 @@ from cases import (
 
 N, D = 4000, 20
 
-
 Search = tuple[Array, Array]
 all_isas = pytest.mark.parametrize("isa_name", ISAS)
 
@@ -196,7 +195,7 @@ def test_as_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
             ex.neighbors(x, y, 10, relation, queries=queries, backend=backend)
             for backend in ("cpu", "reference")
         ]
-        assert_same_search(*found, relation)
+        assert_same_search(found[0], found[1], relation)
 
 
 @all_isas
