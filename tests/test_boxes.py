@@ -185,17 +185,18 @@ def test_threads_that_share_a_query_begin_in_their_own_part(
             assert_same_search(got, wanted, relation)
 
 
-def test_as_the_reference(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The search that is expected elsewhere is the reference's."""
+@pytest.mark.parametrize("relation", RELATIONS)
+def test_as_the_reference(monkeypatch: pytest.MonkeyPatch, relation: str) -> None:
+    """What is expected elsewhere is the reference's, too: for rows, and points near and far."""
     x, y = rows("clusters", "float32")
+    q, labels = (a[-12:] for a in points("clusters", "float32"))
     look_along(monkeypatch, orthonormal(6))
-    for relation in RELATIONS:
-        queries = np.array([77, 0, 1, 2])
-        found = [
-            ex.neighbors(x, y, 10, relation, queries=queries, backend=backend)
-            for backend in ("cpu", "reference")
-        ]
-        assert_same_search(found[0], found[1], relation)
+    rotated, reference = (ex.Index(x, y, backend=backend) for backend in ("cpu", "reference"))
+    for found in (
+        [index.search(q, labels, 10, relation) for index in (rotated, reference)],
+        [index.search_rows([77, 0, 1, 2], 10, relation) for index in (rotated, reference)],
+    ):
+        assert_same_search(found[0], found[1])
 
 
 @all_isas
