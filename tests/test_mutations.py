@@ -64,8 +64,10 @@ MUTATIONS = {
     "no underflow of distances": Mutation(
         SPACE, "(static_cast<double>(d) + 8.0) * 0x1p-1073", "0.0"
     ),
-    "threshold without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
-    "threshold 1 % tighter": Mutation(SPACE, "reach * reach * kUp", "reach * reach * 0.99"),
+    "threshold and reach without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
+    "threshold 1 % tighter": Mutation(
+        SPACE, "norm - reach(error, limit)", "norm - 0.99 * reach(error, limit)"
+    ),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "no defect of the basis": Mutation(
@@ -102,7 +104,12 @@ MUTATIONS = {
         "rounding_error(made)",
         "std::min(rounding_error(made), 0.5 * step_ * std::sqrt(static_cast<double>(d_)))",
     ),
-    "reach 1 % shorter": Mutation(NEAREST, "std::max(squared, 0.0)", "0.99 * squared"),
+    "reach 1 % shorter": Mutation(NEAREST, "squared * (1.0 + kBoxRounding)", "squared * 0.99"),
+    "reach without image error": Mutation(
+        NEAREST,
+        "screen_.space->reach(screen_.error, limit_)",
+        "screen_.space->reach(0.0, limit_)",
+    ),
     "reach of a tile's first query": Mutation(
         "reach.cpp", "*std::max_element(begin, begin + kMostTileQueries)", "*begin"
     ),
