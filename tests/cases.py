@@ -12,10 +12,11 @@ from typing import Any
 
 import ml_dtypes
 import numpy as np
+import pytest
 
 import expansive as ex
 from expansive.arrays import DTYPES
-from expansive.backends import cuda
+from expansive.backends import cpu, cuda
 from expansive.backends.registry import METRICS, RELATIONS
 
 BACKENDS_UNDER_TEST = ["cpu", *(["cuda"] if cuda.unavailable() is None else [])]
@@ -283,6 +284,12 @@ def isa(name: str) -> Iterator[None]:
             os.environ["EXPANSIVE_ISA"] = before
 
 
+def look_along(monkeypatch: pytest.MonkeyPatch, directions: Array) -> None:
+    """Have CPU indices that are built from now on rotate rows onto these directions."""
+    basis = np.ascontiguousarray(directions, np.float32)
+    monkeypatch.setattr(cpu, "find_basis", lambda *_: basis)
+
+
 def run_python(script: str, timeout: float = 60, arguments: Sequence[str] = ()) -> str:
     """Run a script in a fresh interpreter; fail with what it printed unless it ends well."""
     done = subprocess.run(
@@ -320,6 +327,7 @@ __all__ = [
     "cast",
     "expected_search",
     "isa",
+    "look_along",
     "make_data",
     "run_python",
     "with_direction",

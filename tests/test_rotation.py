@@ -1,15 +1,12 @@
 """The rotated screen: whatever basis it looks along, the neighbours are the reference's."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import expansive as ex
-from cases import ISAS, MAKERS, RELATIONS, assert_same_search, expected_search, isa
+from cases import ISAS, MAKERS, RELATIONS, assert_same_search, expected_search, isa, look_along
 from expansive.arrays import as_rows
-from expansive.backends import cpu
 from expansive.backends.rotation import find_basis
 
 D = 20
@@ -17,11 +14,6 @@ D = 20
 
 def orthonormal(rng: np.random.Generator, rank: int) -> NDArray[np.float64]:
     return np.linalg.qr(rng.standard_normal((D, rank)))[0].T
-
-
-def use(monkeypatch: pytest.MonkeyPatch, directions: NDArray[Any]) -> None:
-    basis = np.ascontiguousarray(directions, np.float32)
-    monkeypatch.setattr(cpu, "find_basis", lambda *_: basis)
 
 
 BASES = {
@@ -41,7 +33,7 @@ BASES = {
 def test_any_basis_gives_the_references_neighbours(
     monkeypatch: pytest.MonkeyPatch, isa_name: str, data: str, basis: str
 ) -> None:
-    use(monkeypatch, BASES[basis](np.random.default_rng(0)))
+    look_along(monkeypatch, BASES[basis](np.random.default_rng(0)))
     for relation in RELATIONS:
         x, y, expected = expected_search(
             data, "five_classes_sorted", 70, D, "float32", "euclidean", relation, 3
@@ -56,7 +48,7 @@ def test_many_rows_and_lists_that_overflow(monkeypatch: pytest.MonkeyPatch, k: i
     rng = np.random.default_rng(1)
     x = (rng.standard_normal((4000, D)) * 0.7 ** np.arange(D)).astype(np.float32)
     plain = ex.neighbors(x, None, k, "any", queries=np.arange(0, 4000, 40))
-    use(monkeypatch, np.eye(D)[:3])
+    look_along(monkeypatch, np.eye(D)[:3])
     rotated = ex.neighbors(x, None, k, "any", queries=np.arange(0, 4000, 40))
     assert_same_search(rotated, plain)
     streamed = ex.neighbors(
@@ -76,7 +68,7 @@ def test_rows_that_differ_only_in_what_is_cut_off(
     directions = orthonormal(rng, 5)
     sign = np.where(rng.random(300) < 0.5, 1.0, -1.0)[:, None]
     x = (sign * directions.sum(axis=0) + rng.standard_normal((300, D)) * size).astype(np.float32)
-    use(monkeypatch, directions)
+    look_along(monkeypatch, directions)
     with isa(isa_name):
         got = ex.neighbors(x, None, 2, "any", backend="cpu")
     assert_same_search(got, ex.neighbors(x, None, 2, "any", backend="reference"))
@@ -113,7 +105,7 @@ def test_directions_come_strongest_first() -> None:
 
 
 def test_a_basis_of_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    use(monkeypatch, np.eye(5))
+    look_along(monkeypatch, np.eye(5))
     with pytest.raises(ValueError, match="basis"):
         ex.Index(np.zeros((3, 4), np.float32))
 

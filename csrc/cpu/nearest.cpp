@@ -52,7 +52,7 @@ void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_e
 
 float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
-  screen_.face(worst);
+  screen_.error = screen_.image.error + worst.error;
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
@@ -94,11 +94,10 @@ bool Nearest::settle(CandidateList& list) {
   return guess_ > screen_.threshold;
 }
 
-float Nearest::reach(float threshold) const {
+float Nearest::reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
-  const double squared =
-      screen_.space->reach(screen_.image.squared_norm, screen_.worst_norm, threshold);
-  return -round_down(-(std::max(squared, 0.0) * (1.0 + kBoxRounding) + 0x1p-100));
+  const double squared = screen_.space->reach(screen_.error, limit_);
+  return -round_down(-(squared * (1.0 + kBoxRounding) + 0x1p-100));
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {

@@ -46,14 +46,9 @@ inline int64_t kept_length(const Database& database, int64_t k) {
 struct ScreenPoint {
   const ScreenSpace* space;
   Image image{0.0, 0.0};
-  double worst_norm = 0.0;  // of any row's image so far
-  double error = 0.0;       // of the query's image and of any row's so far
+  double error = 0.0;  // of the query's image and of any row's so far
   float threshold = -std::numeric_limits<float>::infinity();
 
-  void face(const Image& worst) {
-    worst_norm = worst.squared_norm;
-    error = image.error + worst.error;
-  }
   void lower(double limit) { threshold = space->threshold(image.squared_norm, error, limit); }
   double limit(float value, float half_norm) const {
     return space->limit(image.squared_norm, error, value, half_norm);
@@ -92,8 +87,8 @@ class Nearest {
   bool settle(CandidateList& list);
   float begin_again();
 
-  // No panel whose box is farther than the root of this has a row that reaches the threshold.
-  float reach(float threshold) const;
+  // No panel whose box is farther than the root of this, in float32, has a row within the limit.
+  float reach() const;
 
   // The nearest rows, ascending; at most k.
   const std::vector<Neighbor>& sorted();

@@ -90,7 +90,7 @@ void QueryBlock::place(int64_t i) {
 void QueryBlock::set_threshold(int64_t i, float threshold) {
   thresholds_[static_cast<size_t>(i)] = threshold;
   reach_.set(i / kernels_.tile_queries, i % kernels_.tile_queries,
-             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].reach(threshold));
+             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].reach());
 }
 
 void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,

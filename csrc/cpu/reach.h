@@ -1,6 +1,6 @@
-// Which panels the queries of a block can reach: those whose boxes are within the reach of some
-// query's threshold. What is skipped holds nothing that reaches a threshold, so skipping changes
-// nothing but the time.
+// Which panels the queries of a block can reach: those whose boxes are within some query's reach.
+// What is skipped holds no row that may be among its nearest, so skipping changes nothing but the
+// time.
 #pragma once
 
 #include <algorithm>

@@ -50,23 +50,18 @@ class ScreenSpace {
     return round_down(0.5 * squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown);
   }
 
-  // The screen value that every row within squared distance `limit` reaches. `error` is the image
-  // error of the query plus the largest of the database.
-  float threshold(double squared_norm, double error, double limit) const {
-    const double reach =
+  // The squared distance within which the images of all rows within squared distance `limit` are.
+  // `error` is the image error of the query plus the largest of the database.
+  double reach(double error, double limit) const {
+    const double farthest =
         (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
-    const double norm = squared_norm * (1.0 - gamma_) * kDown;
-    return round_down(0.5 * (norm - reach * reach * kUp) - product_underflow_);
+    return farthest * farthest * kUp;
   }
 
-  // No image of a row whose squared distance from the query's is above this has a value that
-  // reaches the threshold; `worst_norm` is the largest squared norm of any row's image.
-  double reach(double squared_norm, double worst_norm, float threshold) const {
-    const double rounding = worst_norm * (4.0 * gamma_ + 0x1p-22) + 4.0 * product_underflow_;
-    return ((squared_norm * (1.0 + gamma_) + rounding) * kUp -
-            2.0 * static_cast<double>(threshold)) *
-               kUp +
-           squared_norm * 0x1p-40;
+  // The screen value that all rows within squared distance `limit` reach.
+  float threshold(double squared_norm, double error, double limit) const {
+    const double norm = squared_norm * (1.0 - gamma_) * kDown;
+    return round_down(0.5 * (norm - reach(error, limit)) - product_underflow_);
   }
 
   // Above the squared distance of every pair of this query with at least this screen value and at
