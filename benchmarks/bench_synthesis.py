@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from conftest import Measure
 from expansive import Recipe, SynthesisPlan, neighbors
+from expansive.arrays import empty_aligned
 
 SIZES = {
     "smoke": (300, 40, 8, 500),
@@ -55,7 +56,7 @@ def task(size: str, threads: int) -> Task:
     plan = SynthesisPlan.eos(x, y, {1: minority + n_new}, K, threads=threads)
     recipe = plan.recipe()
     column = (enemies[recipe.base] == recipe.partner[:, None]).argmax(axis=1)
-    return Task(x, plan, recipe, enemies, column, np.empty((n_new, d), np.float32), threads)
+    return Task(x, plan, recipe, enemies, column, empty_aligned((n_new, d), np.float32), threads)
 
 
 def in_place(job: Task) -> Any:

@@ -142,3 +142,10 @@ def test_bits_tell_zeros_apart() -> None:
     assert bits(np.array([0.0])) != bits(np.array([-0.0]))
     with pytest.raises(AssertionError, match="1 of 2 differ"):
         assert_same_bits(np.array([0.0, 1.0]), np.array([-0.0, 1.0]))
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_new_output_begins_at_a_cache_line(dtype: str) -> None:
+    x, y = blobs()
+    plan = ex.SynthesisPlan.eos(x, y)
+    assert plan.generate(x, 0, 3, dtype=dtype).ctypes.data % 64 == 0

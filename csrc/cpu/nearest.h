@@ -34,7 +34,7 @@ struct Neighbor {
 // longer list means fewer prunings but more candidates; this is near the best of both. Candidates
 // to be screened again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
-  return database.bytes ? 4 * k + 224 : 2 * k + 32;
+  return database.bytes ? 4 * k + 472 : 2 * k + 32;
 }
 
 // Candidates that the second screen may keep between two rounds of refinement.
