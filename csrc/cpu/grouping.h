@@ -52,13 +52,11 @@ class Grouping {
     return found;
   }
 
-  // Position p now holds what position order[p] held; positions stay within their class.
-  void reorder(const std::vector<uint32_t>& order) {
-    const std::vector<uint32_t> before = order_;
-    for (size_t p = 0; p < order.size(); ++p) {
-      order_[p] = before[order[p]];
-      position_[order_[p]] = static_cast<uint32_t>(p);
-    }
+  const std::vector<uint32_t>& rows() const { return order_; }
+  // Puts rows at other positions, each within its class.
+  void reorder(std::vector<uint32_t> rows) {
+    order_ = std::move(rows);
+    for (size_t p = 0; p < order_.size(); ++p) position_[order_[p]] = static_cast<uint32_t>(p);
   }
 
   // The positions of a class; none for code -1.

@@ -69,17 +69,19 @@ void Panels::pack(const Database& database, int64_t first, int64_t count, int th
       });
 }
 
-// Makes images of `count` rows from position `first_ + from` on, byte images too.
-void Panels::make_images(const Database& database, int64_t from, int64_t count, RowImages out) {
+// Makes images of `count` rows, the i-th row_of(i), byte images too, from a slot on.
+template <typename RowOf>
+void Panels::make_images(const Database& database, int64_t slot, int64_t count, const RowOf& row_of,
+                         RowImages out) {
   std::vector<ScaledRow> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    rows[static_cast<size_t>(i)] = database.scaled_row(database.grouping.row(first_ + from + i));
+    rows[static_cast<size_t>(i)] = database.scaled_row(row_of(i));
   }
   database.images.make(rows.data(), count, database.rows.dtype, out.words, out.images);
   if (!database.bytes) return;
   for (int64_t i = 0; i < count; ++i) {
-    byte_errors_[static_cast<size_t>(from + i)] = database.bytes->make(
-        rows[static_cast<size_t>(i)], database.rows.dtype, byte_image_at(from + i));
+    byte_errors_[static_cast<size_t>(slot + i)] = database.bytes->make(
+        rows[static_cast<size_t>(i)], database.rows.dtype, byte_image_at(slot + i));
   }
 }
 
@@ -89,7 +91,8 @@ Image Panels::pack_some(const Database& database, int64_t first_panel, int64_t e
   thread_local std::vector<uint32_t> words;
   words.resize(static_cast<size_t>(used * stride));
   std::vector<Image> images(static_cast<size_t>(used));
-  make_images(database, from, used, {words.data(), images.data()});
+  const auto row_of = [&](int64_t i) { return database.grouping.row(first_ + from + i); };
+  make_images(database, from, used, row_of, {words.data(), images.data()});
   Image worst{0.0, 0.0};
   for (int64_t i = 0; i < used; ++i) {
     const Image& image = images[static_cast<size_t>(i)];
@@ -127,7 +130,8 @@ void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) 
   const AlignedWords words(n * stride);
   worst_ = worst_of_tasks(n, kRowsPerTask, threads, interrupt, [&](int64_t from, int64_t end) {
     std::vector<Image> images(static_cast<size_t>(end - from));
-    make_images(database, from, end - from, {words.data() + from * stride, images.data()});
+    make_images(database, from, end - from, [=](int64_t i) { return from + i; },
+                {words.data() + from * stride, images.data()});
     Image worst{0.0, 0.0};
     for (int64_t i = from; i < end; ++i) {
       const Image& image = images[static_cast<size_t>(i - from)];
@@ -140,15 +144,17 @@ void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) 
     return worst;
   });
 
-  slots_ = spatial_order(points.data(), n, dims, database.grouping.classes(), width(database),
-                         threads, interrupt);
-  database.grouping.reorder(slots_);
+  database.grouping.reorder(spatial_order(points.data(), dims, database.grouping.rows(),
+                                          database.grouping.classes(), width(database), threads,
+                                          interrupt));
+  sorted_ = &database.grouping;
   std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
             -std::numeric_limits<float>::infinity());
   const std::vector<float> errors = byte_errors_;
-  for (size_t i = 0; i < slots_.size(); ++i) {
-    negated_half_norms_[i] = -half_norms[slots_[i]];
-    byte_errors_[i] = errors[slots_[i]];
+  for (int64_t position = 0; position < n; ++position) {
+    const size_t to = static_cast<size_t>(position), from = static_cast<size_t>(slot(position));
+    negated_half_norms_[to] = -half_norms[from];
+    byte_errors_[to] = errors[from];
   }
   parallel_for(divide_up(n, width(database)), threads, interrupt, [&](int64_t panel, int) {
     transpose(database, panel,

@@ -84,13 +84,14 @@ class Panels {
   };
 
   int64_t slot(int64_t position) const {
-    return slots_.empty() ? position - first_
-                          : static_cast<int64_t>(slots_[static_cast<size_t>(position)]);
+    return sorted_ ? sorted_->row(position) : position - first_;
   }
   uint8_t* byte_image_at(int64_t slot) const {
     return reinterpret_cast<uint8_t*>(byte_data_.data()) + slot * image_bytes_;
   }
-  void make_images(const Database& database, int64_t from, int64_t count, RowImages out);
+  template <typename RowOf>
+  void make_images(const Database& database, int64_t slot, int64_t count, const RowOf& row_of,
+                   RowImages out);
   Image pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
   template <typename ImageOf>
   void transpose(const Database& database, int64_t panel, const ImageOf& image_of);
@@ -103,7 +104,7 @@ class Panels {
   AlignedWords byte_data_;  // [slot][byte]
   std::vector<float> byte_errors_;
   std::vector<float> negated_half_norms_;
-  std::vector<uint32_t> slots_;  // where a position's byte image lies; empty: in order
+  const Grouping* sorted_ = nullptr;  // whose rows' order byte images lie in, if in that of rows
   Boxes boxes_;
   Boxes cluster_boxes_;
   Image worst_{0.0, 0.0};

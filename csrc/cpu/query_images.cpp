@@ -60,7 +60,7 @@ void QueryImages::sort(int threads, Interrupt& interrupt) {
       points.push_back(far ? 0.0f : database.images.element(words(i), j));
     }
   }
-  slots_ = spatial_order(points.data(), size(), dims, class_runs(), database.kernels->tile_queries,
+  slots_ = spatial_order(points.data(), dims, slots_, class_runs(), database.kernels->tile_queries,
                          threads, interrupt);
 }
 

@@ -94,14 +94,14 @@ void split(Part part, int64_t first, Point* spare) {
 
 }  // namespace
 
-std::vector<uint32_t> spatial_order(const float* points, int64_t n, int64_t dims,
+std::vector<uint32_t> spatial_order(const float* points, int64_t dims,
+                                    const std::vector<uint32_t>& order,
                                     const std::vector<Range>& runs, int64_t leaf, int threads,
                                     Interrupt& interrupt) {
-  std::vector<Point> sorted(static_cast<size_t>(n)), spare(sorted.size());
-  for (int64_t i = 0; i < n; ++i) {
-    Point& point = sorted[static_cast<size_t>(i)];
-    point = {{}, static_cast<uint32_t>(i)};
-    std::copy_n(points + i * dims, dims, point.at.begin());
+  std::vector<Point> sorted(order.size()), spare(order.size());
+  for (size_t i = 0; i < order.size(); ++i) {
+    sorted[i] = {{}, order[i]};
+    std::copy_n(points + static_cast<int64_t>(order[i]) * dims, dims, sorted[i].at.begin());
   }
   // Where the later half begins: a part that has none is a leaf.
   const auto middle = [leaf](Range part) {
@@ -124,10 +124,10 @@ std::vector<uint32_t> spatial_order(const float* points, int64_t n, int64_t dims
     }
     parts = std::move(halves);
   }
-  std::vector<uint32_t> order;
-  order.reserve(sorted.size());
-  for (const Point& point : sorted) order.push_back(point.number);
-  return order;
+  std::vector<uint32_t> numbers;
+  numbers.reserve(sorted.size());
+  for (const Point& point : sorted) numbers.push_back(point.number);
+  return numbers;
 }
 
 }  // namespace expansive

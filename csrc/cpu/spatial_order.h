@@ -10,9 +10,11 @@
 
 namespace expansive {
 
-// Points [n][dims], all finite; their numbers are sorted within each run of places until no part is
-// longer than `leaf`. Parts begin at multiples of `leaf` where their run allows.
-std::vector<uint32_t> spatial_order(const float* points, int64_t n, int64_t dims,
+// `order` holds the numbers of points [n][dims], all finite; within each run of places they are put
+// in order until no part is longer than `leaf`. Parts begin at multiples of `leaf` where their run
+// allows.
+std::vector<uint32_t> spatial_order(const float* points, int64_t dims,
+                                    const std::vector<uint32_t>& order,
                                     const std::vector<Range>& runs, int64_t leaf, int threads,
                                     Interrupt& interrupt);
 
