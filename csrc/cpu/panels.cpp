@@ -37,9 +37,11 @@ Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrup
 
 int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t columns = padded(database, count);
-  // Where rows are sorted, there are two copies of their images for a while.
+  // Where rows are sorted, their images lie by row first, and points are sorted whole, by two
+  // copies.
+  const int64_t point_words = 2 * (kBoxDims + 1);
   const int64_t copy =
-      database.bytes ? database.images.stride() + database.box_dims() + 8 : int64_t{0};
+      database.bytes ? database.images.stride() + database.box_dims() + point_words + 4 : 0;
   const int64_t words = database.images.words() + 2 + copy;
   return columns * (words * static_cast<int64_t>(sizeof(uint32_t)) + database.image_bytes());
 }
@@ -121,49 +123,56 @@ void Panels::transpose(const Database& database, int64_t panel, const ImageOf& i
   }
 }
 
-void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) {
+Panels::AllRows Panels::make_all(const Database& database, int threads, Interrupt& interrupt) {
   const ImageMaker& maker = database.images;
   const int64_t n = database.rows.n, stride = maker.stride(), dims = database.box_dims();
-  first_ = 0;
-  count_ = n;
-  std::vector<float> half_norms(static_cast<size_t>(n)), points(static_cast<size_t>(n * dims));
-  const AlignedWords words(n * stride);
+  AllRows rows{AlignedWords(n * stride), std::vector<float>(static_cast<size_t>(n)),
+               std::vector<float>(static_cast<size_t>(n * dims))};
   worst_ = worst_of_tasks(n, kRowsPerTask, threads, interrupt, [&](int64_t from, int64_t end) {
     std::vector<Image> images(static_cast<size_t>(end - from));
     make_images(database, from, end - from, [=](int64_t i) { return from + i; },
-                {words.data() + from * stride, images.data()});
+                {rows.words.data() + from * stride, images.data()});
     Image worst{0.0, 0.0};
     for (int64_t i = from; i < end; ++i) {
       const Image& image = images[static_cast<size_t>(i - from)];
-      half_norms[static_cast<size_t>(i)] = database.space.half_norm(image.squared_norm);
+      rows.half_norms[static_cast<size_t>(i)] = database.space.half_norm(image.squared_norm);
       for (int64_t j = 0; j < dims; ++j) {
-        points[static_cast<size_t>(i * dims + j)] = maker.element(words.data() + i * stride, j);
+        rows.points[static_cast<size_t>(i * dims + j)] =
+            maker.element(rows.words.data() + i * stride, j);
       }
       worst = worse(worst, image);
     }
     return worst;
   });
+  return rows;
+}
 
-  database.grouping.reorder(spatial_order(points.data(), dims, database.grouping.rows(),
-                                          database.grouping.classes(), width(database), threads,
-                                          interrupt));
+void Panels::pack_sorted(Database& database, int threads, Interrupt& interrupt) {
+  first_ = 0;
+  count_ = database.rows.n;
+  const AllRows rows = make_all(database, threads, interrupt);
+  database.grouping.reorder(spatial_order(rows.points.data(), database.box_dims(),
+                                          database.grouping.rows(), database.grouping.classes(),
+                                          width(database), threads, interrupt));
   sorted_ = &database.grouping;
   std::fill(negated_half_norms_.begin(), negated_half_norms_.end(),
             -std::numeric_limits<float>::infinity());
   const std::vector<float> errors = byte_errors_;
-  for (int64_t position = 0; position < n; ++position) {
+  for (int64_t position = 0; position < count_; ++position) {
     const size_t to = static_cast<size_t>(position), from = static_cast<size_t>(slot(position));
-    negated_half_norms_[to] = -half_norms[from];
+    negated_half_norms_[to] = -rows.half_norms[from];
     byte_errors_[to] = errors[from];
   }
-  parallel_for(divide_up(n, width(database)), threads, interrupt, [&](int64_t panel, int) {
-    transpose(database, panel,
-              [&](int64_t position) { return words.data() + slot(position) * stride; });
+  parallel_for(divide_up(count_, width(database)), threads, interrupt, [&](int64_t panel, int) {
+    transpose(database, panel, [&](int64_t position) {
+      return rows.words.data() + slot(position) * database.images.stride();
+    });
   });
-  box(database, points.data(), dims);
+  box(database, rows.points.data());
 }
 
-void Panels::box(const Database& database, const float* points, int64_t dims) {
+void Panels::box(const Database& database, const float* points) {
+  const int64_t dims = database.box_dims();
   boxes_ = Boxes(dims, divide_up(count_, width(database)));
   for (int64_t i = 0; i < count_; ++i) boxes_.include(i / width(database), points + slot(i) * dims);
   cluster_boxes_ = Boxes(dims, divide_up(boxes_.count, kClusterPanels));

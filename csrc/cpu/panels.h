@@ -82,6 +82,12 @@ class Panels {
     uint32_t* words;
     Image* images;
   };
+  // Of all rows, in their own order.
+  struct AllRows {
+    AlignedWords words;
+    std::vector<float> half_norms;
+    std::vector<float> points;  // leading coordinates
+  };
 
   int64_t slot(int64_t position) const {
     return sorted_ ? sorted_->row(position) : position - first_;
@@ -95,7 +101,8 @@ class Panels {
   Image pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
   template <typename ImageOf>
   void transpose(const Database& database, int64_t panel, const ImageOf& image_of);
-  void box(const Database& database, const float* points, int64_t dims);
+  AllRows make_all(const Database& database, int threads, Interrupt& interrupt);
+  void box(const Database& database, const float* points);
 
   int64_t first_ = 0;
   int64_t count_ = 0;
