@@ -118,7 +118,7 @@ MUTATIONS = {
         "panel_boxes.h", "std::max(highs[at], to)", "highs[at] >= lows[at] ? highs[at] : to"
     ),
     "spatial order across classes": Mutation(
-        "panels.cpp", "database.grouping.classes()", "std::vector<Range>{{0, n}}"
+        "panels.cpp", "database.grouping.classes()", "std::vector<Range>{{0, database.rows.n}}"
     ),
 }
 NUMBERS = {name: number for number, name in enumerate(MUTATIONS, start=1)}
