@@ -21,6 +21,7 @@ from expansive.backends.registry import METRICS, RELATIONS
 
 BACKENDS_UNDER_TEST = ["cpu", *(["cuda"] if cuda.unavailable() is None else [])]
 """Backends that must give the bits of "reference"; "cuda" where there is a GPU."""
+all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
 ISAS = ["generic", "avx2", "avx512", "avx512bf16"]
 """Values of EXPANSIVE_ISA; a machine without one runs the best below it."""
@@ -319,6 +320,7 @@ __all__ = [
     "PLAN_METHODS",
     "RELATIONS",
     "SLOW_IN_REFERENCE",
+    "all_backends",
     "assert_same_bits",
     "assert_same_search",
     "at_least_two_classes",

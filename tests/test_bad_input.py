@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 import expansive as ex
-from cases import BACKENDS_UNDER_TEST, METRICS, blobs, cast
+from cases import METRICS, all_backends, blobs, cast
 
 X, Y = blobs()
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
 
 def spoiled(value: float, row: int = 17, dtype: str = "float32") -> Any:

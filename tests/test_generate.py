@@ -11,6 +11,7 @@ import expansive as ex
 from cases import (
     BACKENDS_UNDER_TEST,
     DTYPES,
+    all_backends,
     assert_same_bits,
     bits,
     blobs,
@@ -20,8 +21,6 @@ from expansive.arrays import as_rows
 from expansive.backends import reference
 
 Plan = ex.SynthesisPlan
-
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
 
 # ---- out= -------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from cases import (
     MAKERS,
     METRICS,
     RELATIONS,
+    all_backends,
     assert_same_search,
     cast,
     isa,
@@ -28,7 +29,6 @@ from cases import (
 )
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
 
 @backends

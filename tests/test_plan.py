@@ -10,8 +10,8 @@ import pytest
 
 import expansive as ex
 from cases import (
-    BACKENDS_UNDER_TEST,
     PLAN_METHODS,
+    all_backends,
     assert_same_bits,
     blobs,
 )
@@ -19,7 +19,6 @@ from expansive.backends import reference
 
 Plan = ex.SynthesisPlan
 
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 methods = pytest.mark.parametrize("method", PLAN_METHODS)
 
 

@@ -9,11 +9,10 @@ import numpy as np
 import pytest
 
 import expansive as ex
-from cases import BACKENDS_UNDER_TEST, PLAN_METHODS, assert_same_bits, blobs
+from cases import PLAN_METHODS, all_backends, assert_same_bits, blobs
 
 Plan = ex.SynthesisPlan
 
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 methods = pytest.mark.parametrize("method", PLAN_METHODS)
 
 

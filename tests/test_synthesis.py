@@ -17,6 +17,7 @@ from cases import (
     DTYPES,
     ISAS,
     PLAN_METHODS,
+    all_backends,
     assert_same_bits,
     blobs,
     cast,
@@ -27,7 +28,6 @@ from expansive.backends import reference
 Plan = ex.SynthesisPlan
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
-all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 methods = pytest.mark.parametrize("method", PLAN_METHODS)
 
 

@@ -68,14 +68,14 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
   }
 }
 
-float ImageMaker::element(const uint32_t* image, int64_t j) const {
-  const uint32_t word = image[j / kernels_->elements_per_word];
-  const uint32_t bits = kernels_->elements_per_word == 1 ? word
-                        : j % 2 == 0                     ? word << 16
-                                                         : word & 0xFFFF0000u;
-  float value;
-  std::memcpy(&value, &bits, sizeof value);
-  return value;
+void ImageMaker::lead(const uint32_t* image, int64_t count, float* out) const {
+  for (int64_t j = 0; j < count; ++j) {
+    const uint32_t word = image[j / kernels_->elements_per_word];
+    const uint32_t bits = kernels_->elements_per_word == 1 ? word
+                          : j % 2 == 0                     ? word << 16
+                                                           : word & 0xFFFF0000u;
+    std::memcpy(out + j, &bits, sizeof bits);
+  }
 }
 
 void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,

@@ -46,8 +46,8 @@ class ImageMaker {
   int64_t words() const { return image_words(*kernels_, length()); }
   int64_t stride() const { return image_words(*kernels_, round_up(length(), 8)); }
 
-  // Coordinate j of an image.
-  float element(const uint32_t* image, int64_t j) const;
+  // The first `count` coordinates of an image.
+  void lead(const uint32_t* image, int64_t count, float* out) const;
 
   // Makes the images of `count` rows of one type, `stride` words apart.
   void make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out, Image* images) const;

@@ -123,18 +123,25 @@ void Nearest::prune(CandidateList& list, const Point& point, const float* norms)
   drop_below(list, point.threshold);
 }
 
-// Moves what the second screen cannot exclude from the list to what is kept, the best first: they
-// tell which of the others are worth a look.
-void Nearest::rescreen(CandidateList& list) {
-  const int64_t best = 2 * k_;
+// Takes all candidates of a list that reach the threshold, the best first: they lower the threshold
+// and so tell which of the others are worth it. take(list, from) takes those of at least `from`.
+template <typename Take>
+void Nearest::take_best_first(CandidateList& list, int64_t best, const float& threshold,
+                              const Take& take) {
   if (list.count > best) {
     const float cutoff = find_cutoff(list, best);
-    rescreen(list, cutoff);
-    const float least = screen_.threshold;
+    take(list, cutoff);
+    const float least = threshold;
     keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
   }
-  rescreen(list, screen_.threshold);
+  take(list, threshold);
   list.count = 0;
+}
+
+// Moves what the second screen cannot exclude from the list to what is kept.
+void Nearest::rescreen(CandidateList& list) {
+  take_best_first(list, 2 * k_, screen_.threshold,
+                  [this](const CandidateList& some, float from) { rescreen(some, from); });
 }
 
 void Nearest::rescreen(const CandidateList& list, float from) {
@@ -173,20 +180,14 @@ float Nearest::guess(const CandidateList& list, double seen) const {
   return rank < std::min(k_, list.count) ? find_cutoff(list, rank) : screen_.threshold;
 }
 
-// Measures the k best first: they tell which of the others are worth the measuring.
+// Measures what reaches the threshold of the screen that the list's values are of.
 void Nearest::refine(CandidateList& list) {
   if (list.count == 0) return;
   const double* query = widen();
-  const bool by_bytes = bytes_.space != nullptr;
-  const auto threshold = [&] { return by_bytes ? bytes_.threshold : screen_.threshold; };
-  if (list.count > k_) {
-    const float cutoff = find_cutoff(list, k_);
-    measure(list, cutoff, query);
-    const float least = threshold();
-    keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
-  }
-  measure(list, threshold(), query);
-  list.count = 0;
+  const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
+  take_best_first(list, k_, threshold, [this, query](const CandidateList& some, float from) {
+    measure(some, from, query);
+  });
 }
 
 void Nearest::refine_kept() {

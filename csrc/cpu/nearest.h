@@ -100,6 +100,8 @@ class Nearest {
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
   template <typename Point>
   void prune(CandidateList& list, const Point& point, const float* norms);
+  template <typename Take>
+  void take_best_first(CandidateList& list, int64_t best, const float& threshold, const Take& take);
   void rescreen(CandidateList& list);
   void rescreen(const CandidateList& list, float from);
   float guess(const CandidateList& list, double seen) const;

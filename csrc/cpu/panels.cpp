@@ -136,10 +136,7 @@ Panels::AllRows Panels::make_all(const Database& database, int threads, Interrup
     for (int64_t i = from; i < end; ++i) {
       const Image& image = images[static_cast<size_t>(i - from)];
       rows.half_norms[static_cast<size_t>(i)] = database.space.half_norm(image.squared_norm);
-      for (int64_t j = 0; j < dims; ++j) {
-        rows.points[static_cast<size_t>(i * dims + j)] =
-            maker.element(rows.words.data() + i * stride, j);
-      }
+      maker.lead(rows.words.data() + i * stride, dims, rows.points.data() + i * dims);
       worst = worse(worst, image);
     }
     return worst;

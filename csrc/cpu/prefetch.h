@@ -1,11 +1,12 @@
 // Rows to be gathered lie anywhere in memory: ask for them before they are needed.
+//
+// Internal linkage: this header is compiled once for each instruction set.
 #pragma once
-
-#include <algorithm>
 
 #include "expansive/rows.h"
 
 namespace expansive {
+namespace {
 
 inline void prefetch(const void* data, int64_t size) {
   const char* bytes = static_cast<const char*>(data);
@@ -13,7 +14,10 @@ inline void prefetch(const void* data, int64_t size) {
 }
 
 inline void prefetch_row(const Rows& rows, int64_t row) {
-  prefetch(rows.row(row), std::min<int64_t>(rows.d * size_of(rows.dtype), 4096));
+  constexpr int64_t kMost = 4096;
+  const int64_t size = rows.d * size_of(rows.dtype);
+  prefetch(rows.row(row), size < kMost ? size : kMost);
 }
 
+}  // namespace
 }  // namespace expansive

@@ -77,9 +77,7 @@ void QueryBlock::place(int64_t i) {
     const uint32_t* words = batch_.words(place);
     uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
     for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
-    for (int64_t j = 0; j < plan_.database.box_dims(); ++j) {
-      point[static_cast<size_t>(j)] = maker.element(words, j);
-    }
+    maker.lead(words, plan_.database.box_dims(), point.data());
   } else {
     // Too far for the screen: the origin stands for it, with an error that excludes nothing.
     constexpr double kAnywhere = std::numeric_limits<double>::infinity();

@@ -1,5 +1,6 @@
 #include "cpu/query_images.h"
 
+#include <algorithm>
 #include <numeric>
 
 #include "cpu/integers.h"
@@ -29,7 +30,7 @@ QueryImages::QueryImages(const SearchPlan& plan, int64_t first, int64_t end, int
       images_(static_cast<size_t>(end - first)),
       slots_(images_.size()) {
   std::iota(slots_.begin(), slots_.end(), 0u);
-  const int64_t per_task = plan.database.images.rotates() ? kQueriesPerTask * 4 : kQueriesPerTask;
+  const int64_t per_task = std::max(kQueriesPerTask, plan.database.images.group());
   parallel_for(divide_up(size(), per_task), threads, interrupt, [&](int64_t task, int) {
     make(task * per_task, std::min(size(), (task + 1) * per_task));
   });
@@ -53,12 +54,10 @@ void QueryImages::make(int64_t from, int64_t end) {
 void QueryImages::sort(int threads, Interrupt& interrupt) {
   const Database& database = plan_.database;
   const int64_t dims = database.box_dims();
-  std::vector<float> points;
+  std::vector<float> points(static_cast<size_t>(size() * dims), 0.0f);
   for (int64_t i = 0; i < size(); ++i) {
-    const bool far = !(image(i).squared_norm <= kFarAway);  // it may have no finite coordinates
-    for (int64_t j = 0; j < dims; ++j) {
-      points.push_back(far ? 0.0f : database.images.element(words(i), j));
-    }
+    if (!(image(i).squared_norm <= kFarAway)) continue;  // it may have no finite coordinates
+    database.images.lead(words(i), dims, points.data() + i * dims);
   }
   slots_ = spatial_order(points.data(), dims, slots_, class_runs(), database.kernels->tile_queries,
                          threads, interrupt);
