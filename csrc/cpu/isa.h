@@ -77,7 +77,8 @@ struct ReachTask {
 // Some rows of a matrix against one query: see refine.h.
 struct RefineTask {
   const double* query;  // widened
-  const Rows* rows;
+  const void* rows;
+  int64_t d;
   const double* row_scales;  // or null: all one
   const int64_t* picked;     // numbers of the rows
   int64_t count;

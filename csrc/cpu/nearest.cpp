@@ -215,7 +215,7 @@ void Nearest::measure(const CandidateList& list, float from, const double* query
   }
   measured.resize(rows.size());
   database_->kernels->refine_rows[database_->dtype()](
-      {query, &database_->rows,
+      {query, database_->rows.data, database_->rows.d,
        database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows.data(),
        static_cast<int64_t>(rows.size()), limit_, measured.data()});
   for (size_t i = 0; i < rows.size(); ++i) {

@@ -3,7 +3,7 @@
 // Internal linkage: this header is compiled once for each instruction set.
 #pragma once
 
-#include "expansive/rows.h"
+#include <cstdint>
 
 namespace expansive {
 namespace {
@@ -13,10 +13,10 @@ inline void prefetch(const void* data, int64_t size) {
   for (int64_t offset = 0; offset < size; offset += 64) __builtin_prefetch(bytes + offset);
 }
 
-inline void prefetch_row(const Rows& rows, int64_t row) {
+// Of a long row the beginning: the processor sees where it goes on.
+inline void prefetch_row(const void* row, int64_t size) {
   constexpr int64_t kMost = 4096;
-  const int64_t size = rows.d * size_of(rows.dtype);
-  prefetch(rows.row(row), size < kMost ? size : kMost);
+  prefetch(row, size < kMost ? size : kMost);
 }
 
 }  // namespace

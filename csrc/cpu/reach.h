@@ -54,16 +54,20 @@ void Reach::visit(int64_t tile, const Panels& panels, Range range, const Visit& 
   const Range clusters{range.begin / kLength, divide_up(range.end, kLength)};
   const float* to_clusters = measure(tile, panels.cluster_boxes(), clusters, to_clusters_);
   Range run{range.begin, range.begin};
+  float reach = farthest(tile);
   for (int64_t cluster = clusters.begin; cluster < clusters.end; ++cluster) {
-    if (to_clusters[cluster - clusters.begin] > farthest(tile)) continue;
+    if (to_clusters[cluster - clusters.begin] > reach) continue;
     const Range inside{std::max(range.begin, cluster * kLength),
                        std::min(range.end, (cluster + 1) * kLength)};
     const float* to_panels = measure(tile, panels.boxes(), inside, to_panels_);
     for (int64_t panel = inside.begin; panel < inside.end; ++panel) {
-      if (to_panels[panel - inside.begin] > farthest(tile)) continue;
+      if (to_panels[panel - inside.begin] > reach) continue;
       if (!any_reaches(tile, panels.boxes(), panel)) continue;
       if (panel > run.end) {
-        if (run.end > run.begin) visit_run(run);
+        if (run.end > run.begin) {
+          visit_run(run);
+          reach = farthest(tile);  // a visit tightens thresholds
+        }
         run.begin = panel;
       }
       run.end = panel + 1;

@@ -93,6 +93,7 @@ class Maker {
   // Makes `count` rows: the number of the i-th is row_of(i), and recipe_of(row) says of what.
   template <typename RowOf, typename RecipeOf>
   void make(int64_t count, const RowOf& row_of, const RecipeOf& recipe_of) const {
+    const int64_t row_bytes = x_.d * size_of(x_.dtype);
     Recipe recipes[kRecipesAtOnce];
     for (int64_t from = 0; from < count; from += kRecipesAtOnce) {
       const int64_t n = std::min(kRecipesAtOnce, count - from);
@@ -100,8 +101,8 @@ class Maker {
       for (int64_t i = 0; i < n; ++i) {
         constexpr int64_t kAhead = 2;  // rows asked for before they are interpolated
         if (i + kAhead < n) {
-          prefetch_row(x_, recipes[i + kAhead].base);
-          prefetch_row(x_, recipes[i + kAhead].partner);
+          prefetch_row(x_.row(recipes[i + kAhead].base), row_bytes);
+          prefetch_row(x_.row(recipes[i + kAhead].partner), row_bytes);
         }
         interpolate_({x_.row(recipes[i].base), x_.row(recipes[i].partner),
                       out_.row(row_of(from + i)), x_.d, recipes[i].weight, streams_});
