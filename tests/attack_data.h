@@ -286,6 +286,42 @@ Attack classes(Random& random, Relation relation) {
   return attack;
 }
 
+// The origin's nearest enemies are five rows which images of eight bits round away from it, past
+// six hundred that lose nothing. Its friends lie farther, so that all this is nearer than rows
+// mostly are. Rows have few coordinates: the medians are zero.
+Attack rounded_away(Random& random) {
+  const int64_t d = 64, used = 16;
+  Attack attack{"rounded away", make(1600, d, [](int64_t, int64_t) { return 0.0; }), 1,
+                leading_axes(d, d), 1600};
+  std::vector<int64_t> place(static_cast<size_t>(d));
+  std::iota(place.begin(), place.end(), int64_t{0});
+  for (int64_t i = 0; i < attack.x.n; ++i) {
+    const bool enemy = i % 8 >= 5, rounded = i >= 1500 && i % 20 == 7;
+    attack.codes.push_back(enemy ? 1 : 0);
+    std::shuffle(place.begin(), place.end(), random);
+    for (int64_t j = 0; i > 0 && j < used; ++j) {
+      const double size = !enemy    ? 1.0 + 0x1p-6
+                          : rounded ? 1.0 + 0x1.01p-8
+                          : j < 12  ? 1.0 + 0x1p-7
+                                    : 1.0;
+      attack.x.row(i)[place[static_cast<size_t>(j)]] = whole(random, 0, 1) == 0 ? size : -size;
+    }
+  }
+  attack.relation = Relation::enemy;
+  return attack;
+}
+
+// Tight clusters along a line, and rows between them that are far from everything.
+Attack between_clusters(Random& random) {
+  const int64_t d = 6;
+  const Matrix x = make(2400, d, [&](int64_t i, int64_t j) {
+    const double along = j == 0 ? static_cast<double>(i % 40) : 0.0;
+    const bool between = i / 40 % 12 == 5;
+    return along + (j == 0 && between ? 0.5 : 0.0) + (between ? 0.1 : 1e-3) * normal(random);
+  });
+  return {"between clusters", x, 30, leading_axes(2, d)};
+}
+
 std::vector<Attack> attacks() {
   Random random(1);
   return {sorted_rows(random),
@@ -315,6 +351,8 @@ std::vector<Attack> attacks() {
           clipped_rows(random),
           fractions_of_bytes(random, 0.45, 0.55),
           fractions_of_bytes(random, -0.45, 0.45),
+          rounded_away(random),
+          between_clusters(random),
           classes(random, Relation::friendly),
           classes(random, Relation::enemy)};
 }

@@ -19,6 +19,7 @@ TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
 UNITS = (
     "byte_images",
+    "extent",
     "images",
     "kernels_coarse",
     "kernels_generic",
@@ -54,6 +55,7 @@ SPACE, IMAGES, NEAREST = "screen_space.h", "images.cpp", "nearest.cpp"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
 REACH = "scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp"
+IN_HALF_NORM = "near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp"
 
 MUTATIONS = {
     "no image error": Mutation(SPACE, "std::sqrt(row.squared_error)", "0.0"),
@@ -65,8 +67,10 @@ MUTATIONS = {
         SPACE, "(static_cast<double>(d) + 8.0) * 0x1p-1073", "0.0"
     ),
     "threshold and reach without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
-    "threshold 1 % tighter": Mutation(
-        SPACE, "norm - reach(error, limit)", "norm - 0.99 * reach(error, limit)"
+    "threshold 1 % tighter": Mutation(SPACE, "(norm - squared)", "(norm - 0.99 * squared)"),
+    "half norm without the row's error": Mutation(SPACE, IN_HALF_NORM, "0.0"),
+    "half norm with errors of far neighbours": Mutation(
+        SPACE, "std::min(within(query.error, limit), near_)", "within(query.error, limit)"
     ),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
@@ -107,7 +111,7 @@ MUTATIONS = {
     "reach 1 % shorter": Mutation(NEAREST, "squared * (1.0 + kBoxRounding)", "squared * 0.99"),
     "reach without image error": Mutation(
         NEAREST,
-        "screen_.space->reach(screen_.error, limit_)",
+        "screen_.space->reach(screen_.image.error + screen_.worst, limit_)",
         "screen_.space->reach(0.0, limit_)",
     ),
     "reach of a tile's first query": Mutation(

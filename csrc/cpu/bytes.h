@@ -7,6 +7,7 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/prefetch.h"
 #include "cpu/refine.h"
 
 namespace expansive {
@@ -23,7 +24,7 @@ ScreenRow prepare_bytes(const void* row, double row_scale, const double* low, do
 }
 
 // The sum of squared differences of two byte images, `n` a multiple of 64.
-inline int64_t compare_bytes(const uint8_t* a, const uint8_t* b, int64_t n) {
+inline int64_t squared_steps(const uint8_t* a, const uint8_t* b, int64_t n) {
   constexpr int64_t kChunk = 1 << 14;  // its sum fits 31 bits
   int64_t sum = 0;
   for (int64_t from = 0; from < n; from += kChunk) {
@@ -36,6 +37,22 @@ inline int64_t compare_bytes(const uint8_t* a, const uint8_t* b, int64_t n) {
     sum += part;
   }
   return sum;
+}
+
+inline void compare_bytes(const BytesTask& task) {
+  constexpr int64_t kBytesAhead = 4096;  // images to ask for while one is compared
+  const int64_t fitting = kBytesAhead / task.size;
+  const int64_t ahead = fitting < 1 ? 1 : (fitting > 16 ? 16 : fitting);
+  for (int64_t i = 0; i < ahead && i < task.count; ++i) {
+    prefetch(task.images + task.picked[i] * task.size, task.size);
+  }
+  for (int64_t i = 0; i < task.count; ++i) {
+    if (i + ahead < task.count) {
+      prefetch(task.images + task.picked[i + ahead] * task.size, task.size);
+    }
+    task.squared_steps[i] =
+        squared_steps(task.query, task.images + task.picked[i] * task.size, task.size);
+  }
 }
 
 }  // namespace

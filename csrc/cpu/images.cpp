@@ -15,7 +15,7 @@ namespace {
 constexpr int64_t kChunk = 128;
 
 // Rows projected together share each pass over the basis; their moved copies stay within this.
-constexpr int64_t kMovedBytes = 4 << 20;
+constexpr int64_t kMovedBytes = 1 << 20;
 
 // Bound on ‖basis - Q‖ for some exactly orthonormal Q: ‖P Pᵀ - I‖ in the Frobenius norm. Products
 // of two directions come from their distance, for which there is a kernel.
@@ -68,6 +68,12 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
   }
 }
 
+int64_t ImageMaker::group() const {
+  if (rank_ == 0) return 1;
+  const int64_t tile = kernels_->tile_queries;
+  return std::clamp<int64_t>(kMovedBytes / (d_ * 4), tile, 256) / tile * tile;
+}
+
 void ImageMaker::lead(const uint32_t* image, int64_t count, float* out) const {
   for (int64_t j = 0; j < count; ++j) {
     const uint32_t word = image[j / kernels_->elements_per_word];
@@ -81,10 +87,8 @@ void ImageMaker::lead(const uint32_t* image, int64_t count, float* out) const {
 void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                       Image* images) const {
   if (rank_ > 0) {
-    const int64_t tile = kernels_->tile_queries;
-    const int64_t fitting = std::clamp<int64_t>(kMovedBytes / (d_ * 4), tile, 256) / tile * tile;
-    for (int64_t i = 0; i < count; i += fitting) {
-      make_rotated(rows + i, std::min(fitting, count - i), dtype, out + i * stride(), images + i);
+    for (int64_t i = 0; i < count; i += group()) {
+      make_rotated(rows + i, std::min(group(), count - i), dtype, out + i * stride(), images + i);
     }
     return;
   }
@@ -97,10 +101,11 @@ void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_
 
 void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                               Image* images) const {
-  const int64_t padded = round_up(d_, 8), width = panels_ * kernels_->panel_columns;
+  // Rows a power of two apart would share the few places that a first-level cache has for them.
+  const int64_t padded = round_up(d_, 16) + 16, width = panels_ * kernels_->panel_columns;
   thread_local std::vector<float> moved;  // large, and wanted again at once
   thread_local std::vector<double> projected;
-  moved.resize(static_cast<size_t>(count * padded));
+  moved.resize(static_cast<size_t>(round_up(count, kernels_->tile_queries) * padded));
   projected.assign(static_cast<size_t>(count * width), 0.0);
   std::vector<ScreenRow> placed(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {

@@ -39,7 +39,7 @@ class ImageMaker {
              Basis basis);
 
   // Rows worth making images of at once.
-  int64_t group() const { return rank_ > 0 ? 256 : 1; }
+  int64_t group() const;
   bool rotates() const { return rank_ > 0; }
   // Coordinates of an image; the words that hold them; and those the maker may write.
   int64_t length() const { return rank_ > 0 ? rank_ + 1 : d_; }

@@ -52,6 +52,16 @@ struct ProjectTask {
   int64_t sums_stride;
 };
 
+// One byte image against some of those that lie one after the other: see bytes.h.
+struct BytesTask {
+  const uint8_t* query;
+  const uint8_t* images;
+  int64_t size;           // bytes of an image
+  const int64_t* picked;  // numbers of the images
+  int64_t count;
+  int64_t* squared_steps;  // [count]
+};
+
 // Boxes, in `dims` coordinates, from the box [low, high].
 struct BoxesTask {
   const float* low;   // [dims]
@@ -109,7 +119,7 @@ struct Kernels {
   // Byte images and their comparison, with sizes a multiple of 64: see bytes.h.
   ScreenRow (*prepare_bytes[kDTypes])(const void* row, double row_scale, const double* low,
                                       double scale, double step, int64_t d, uint8_t* bytes);
-  int64_t (*compare_bytes)(const uint8_t* a, const uint8_t* b, int64_t n);
+  void (*compare_bytes)(const BytesTask&);
 
   // Squared distances of boxes and of points from boxes: see boxes.h.
   void (*measure_boxes)(const BoxesTask&);

@@ -3,8 +3,6 @@
 #include <algorithm>
 #include <cmath>
 
-#include "cpu/prefetch.h"
-
 namespace expansive {
 namespace {
 
@@ -52,7 +50,7 @@ void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_e
 
 float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
-  screen_.error = screen_.image.error + worst.error;
+  screen_.worst = worst.error;
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
@@ -70,7 +68,8 @@ float Nearest::begin_again() {
 float Nearest::make_room(CandidateList& list, double seen) {
   drop_unrelated(list);
   if (bytes_.space != nullptr) {
-    rescreen(list);
+    rescreen_best(list);
+    if (4 * list.count > 3 * list.full) rescreen(list);
     if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept();
   } else {
     prune(list, screen_, panels_->negated_half_norms() - panels_->first());
@@ -96,7 +95,7 @@ bool Nearest::settle(CandidateList& list) {
 
 float Nearest::reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
-  const double squared = screen_.space->reach(screen_.error, limit_);
+  const double squared = screen_.space->reach(screen_.image.error + screen_.worst, limit_);
   return -round_down(-(squared * (1.0 + kBoxRounding) + 0x1p-100));
 }
 
@@ -123,19 +122,30 @@ void Nearest::prune(CandidateList& list, const Point& point, const float* norms)
   drop_below(list, point.threshold);
 }
 
-// Takes all candidates of a list that reach the threshold, the best first: they lower the threshold
-// and so tell which of the others are worth it. take(list, from) takes those of at least `from`.
+// Takes the best candidates of a list, which lowers the threshold, and drops those that do not
+// reach it then. take(list, from) takes those of at least `from`.
+template <typename Take>
+void Nearest::take_best(CandidateList& list, int64_t best, const float& threshold,
+                        const Take& take) {
+  if (list.count <= best) return;
+  const float cutoff = find_cutoff(list, best);
+  take(list, cutoff);
+  const float least = threshold;
+  keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
+}
+
+// Takes all candidates of a list that reach the threshold, the best first.
 template <typename Take>
 void Nearest::take_best_first(CandidateList& list, int64_t best, const float& threshold,
                               const Take& take) {
-  if (list.count > best) {
-    const float cutoff = find_cutoff(list, best);
-    take(list, cutoff);
-    const float least = threshold;
-    keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
-  }
+  take_best(list, best, threshold, take);
   take(list, threshold);
   list.count = 0;
+}
+
+void Nearest::rescreen_best(CandidateList& list) {
+  take_best(list, 2 * k_, screen_.threshold,
+            [this](const CandidateList& some, float from) { rescreen(some, from); });
 }
 
 // Moves what the second screen cannot exclude from the list to what is kept.
@@ -145,27 +155,28 @@ void Nearest::rescreen(CandidateList& list) {
 }
 
 void Nearest::rescreen(const CandidateList& list, float from) {
-  constexpr int64_t kBytesAhead = 4096;
-  thread_local std::vector<uint32_t> columns;
-  columns.clear();
-  for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] >= from) columns.push_back(list.columns[i]);
+  thread_local std::vector<int64_t> slots, squared_steps;
+  const size_t before = kept_columns_.size();
+  kept_columns_.resize(before + static_cast<size_t>(list.count));
+  slots.resize(static_cast<size_t>(list.count));
+  uint32_t* columns = kept_columns_.data() + before;
+  int64_t count = 0;
+  for (int64_t i = 0; i < list.count; ++i) {  // without branches, as in keep_if
+    columns[count] = list.columns[i];
+    count += list.values[i] >= from ? 1 : 0;
   }
-  const int64_t size = database_->image_bytes();
-  const size_t ahead = static_cast<size_t>(std::clamp<int64_t>(kBytesAhead / size, 1, 16));
-  for (size_t i = 0; i < std::min(ahead, columns.size()); ++i) {
-    prefetch(panels_->byte_image(columns[i]), size);
+  for (int64_t i = 0; i < count; ++i) slots[static_cast<size_t>(i)] = panels_->slot(columns[i]);
+  squared_steps.resize(slots.size());
+  database_->kernels->compare_bytes({bytes_.image, panels_->byte_images(), database_->image_bytes(),
+                                     slots.data(), count, squared_steps.data()});
+  kept_values_.resize(before + static_cast<size_t>(count));
+  for (int64_t i = 0; i < count; ++i) {
+    kept_values_[before + static_cast<size_t>(i)] =
+        bytes_.space->value(squared_steps[static_cast<size_t>(i)], panels_->byte_error(columns[i]));
   }
-  for (size_t i = 0; i < columns.size(); ++i) {
-    if (i + ahead < columns.size()) prefetch(panels_->byte_image(columns[i + ahead]), size);
-    const int64_t squared_steps =
-        database_->kernels->compare_bytes(bytes_.image, panels_->byte_image(columns[i]), size);
-    const float value = bytes_.space->value(squared_steps, panels_->byte_error(columns[i]));
-    if (value < bytes_.threshold) continue;
-    kept_values_.push_back(value);
-    kept_columns_.push_back(columns[i]);
-  }
+  kept_columns_.resize(kept_values_.size());
   CandidateList kept = view(kept_values_, kept_columns_);
+  drop_below(kept, bytes_.threshold);
   prune(kept, bytes_, panels_->byte_errors() - panels_->first());
   kept_values_.resize(static_cast<size_t>(kept.count));
   kept_columns_.resize(static_cast<size_t>(kept.count));

@@ -46,12 +46,12 @@ inline int64_t kept_length(const Database& database, int64_t k) {
 struct ScreenPoint {
   const ScreenSpace* space;
   Image image{0.0, 0.0};
-  double error = 0.0;  // of the query's image and of any row's so far
+  double worst = 0.0;  // error of any row's image so far
   float threshold = -std::numeric_limits<float>::infinity();
 
-  void lower(double limit) { threshold = space->threshold(image.squared_norm, error, limit); }
+  void lower(double limit) { threshold = space->threshold(image, worst, limit); }
   double limit(float value, float half_norm) const {
-    return space->limit(image.squared_norm, error, value, half_norm);
+    return space->limit(image.squared_norm, image.error + worst, value, half_norm);
   }
 };
 
@@ -101,7 +101,10 @@ class Nearest {
   template <typename Point>
   void prune(CandidateList& list, const Point& point, const float* norms);
   template <typename Take>
+  void take_best(CandidateList& list, int64_t best, const float& threshold, const Take& take);
+  template <typename Take>
   void take_best_first(CandidateList& list, int64_t best, const float& threshold, const Take& take);
+  void rescreen_best(CandidateList& list);
   void rescreen(CandidateList& list);
   void rescreen(const CandidateList& list, float from);
   float guess(const CandidateList& list, double seen) const;

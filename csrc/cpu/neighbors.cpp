@@ -13,6 +13,7 @@
 #include <optional>
 #include <string>
 
+#include "cpu/extent.h"
 #include "cpu/integers.h"
 #include "cpu/panels.h"
 #include "cpu/query_block.h"
@@ -25,7 +26,6 @@ namespace {
 constexpr int64_t kBlockBytes = 512 << 10;  // of query images
 constexpr int64_t kBlockQueries = 384;
 constexpr int64_t kRowsPerTask = 4096;
-constexpr int64_t kSampledRows = 255;
 
 // Reciprocal norms of all rows: what makes Euclidean distance of the scaled rows the cosine's.
 std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, int threads,
@@ -49,39 +49,6 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
   return scales;
 }
 
-// Where the data lie, by some rows: the median of each coordinate, because a mean would follow a
-// single huge value, and the smallest and largest value of any.
-struct Extent {
-  std::vector<double> centre;  // padded with zeros to a multiple of 8
-  double low;
-  double high;
-};
-
-Extent find_extent(const Rows& rows, const Kernels& kernels,
-                   const std::vector<double>& row_scales) {
-  const size_t padded = static_cast<size_t>(round_up(rows.d, 8)), d = static_cast<size_t>(rows.d);
-  const int64_t sampled = std::min(rows.n, kSampledRows);
-  std::vector<double> sample(static_cast<size_t>(sampled) * padded);
-  for (int64_t i = 0; i < sampled; ++i) {
-    const int64_t picked = i * rows.n / sampled;
-    const double scale = row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(picked)];
-    kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
-                                                sample.data() + static_cast<size_t>(i) * padded);
-  }
-  Extent extent{std::vector<double>(padded), sample[0], sample[0]};
-  std::vector<double> values(static_cast<size_t>(sampled));
-  for (size_t j = 0; j < d; ++j) {
-    for (size_t i = 0; i < values.size(); ++i) values[i] = sample[i * padded + j];
-    const auto [low, high] = std::minmax_element(values.begin(), values.end());
-    extent.low = std::min(extent.low, *low);
-    extent.high = std::max(extent.high, *high);
-    const auto middle = values.begin() + sampled / 2;
-    std::nth_element(values.begin(), middle, values.end());
-    extent.centre[j] = *middle;
-  }
-  return extent;
-}
-
 // The power of two that brings centred coordinates below 1 (centring may double the largest).
 double find_scale(double largest) {
   check(std::isfinite(largest) && largest >= 0.0, "rows are not finite");
@@ -96,11 +63,12 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
   const double scale = metric == Metric::cosine ? 0.5 : find_scale(largest);
-  const Extent extent = find_extent(rows, chosen, row_scales);
+  const Extent extent = find_extent(rows, chosen, row_scales, threads, interrupt);
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;
   if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);
-  const ScreenSpace space(scale, rows.d, images.length(), chosen);
+  const double near = images.rotates() ? extent.spread * scale : 0.0;
+  const ScreenSpace space(scale, rows.d, images.length(), near, chosen);
   return {rows,
           metric,
           &chosen,

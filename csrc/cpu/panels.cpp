@@ -35,6 +35,19 @@ Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrup
 
 }  // namespace
 
+void Database::make_images(const ScaledRow* scaled, int64_t count, DType dtype,
+                           const ImagesOut& out) const {
+  // In groups, so that both kinds are made while the rows are in a cache.
+  for (int64_t from = 0; from < count; from += images.group()) {
+    const int64_t end = std::min(count, from + images.group());
+    images.make(scaled + from, end - from, dtype, out.words + from * images.stride(),
+                out.images + from);
+    for (int64_t i = from; bytes && i < end; ++i) {
+      out.byte_errors[i] = bytes->make(scaled[i], dtype, out.byte_images + i * bytes->bytes());
+    }
+  }
+}
+
 int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t columns = padded(database, count);
   // Where rows are sorted, their images lie by row first, and points are sorted whole, by two
@@ -74,17 +87,13 @@ void Panels::pack(const Database& database, int64_t first, int64_t count, int th
 // Makes images of `count` rows, the i-th row_of(i), byte images too, from a slot on.
 template <typename RowOf>
 void Panels::make_images(const Database& database, int64_t slot, int64_t count, const RowOf& row_of,
-                         RowImages out) {
+                         uint32_t* words, Image* images) {
   std::vector<ScaledRow> rows(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
     rows[static_cast<size_t>(i)] = database.scaled_row(row_of(i));
   }
-  database.images.make(rows.data(), count, database.rows.dtype, out.words, out.images);
-  if (!database.bytes) return;
-  for (int64_t i = 0; i < count; ++i) {
-    byte_errors_[static_cast<size_t>(slot + i)] = database.bytes->make(
-        rows[static_cast<size_t>(i)], database.rows.dtype, byte_image_at(slot + i));
-  }
+  database.make_images(rows.data(), count, database.rows.dtype,
+                       {words, images, byte_image_at(slot), byte_errors_.data() + slot});
 }
 
 Image Panels::pack_some(const Database& database, int64_t first_panel, int64_t end_panel) {
@@ -94,12 +103,11 @@ Image Panels::pack_some(const Database& database, int64_t first_panel, int64_t e
   words.resize(static_cast<size_t>(used * stride));
   std::vector<Image> images(static_cast<size_t>(used));
   const auto row_of = [&](int64_t i) { return database.grouping.row(first_ + from + i); };
-  make_images(database, from, used, row_of, {words.data(), images.data()});
+  make_images(database, from, used, row_of, words.data(), images.data());
   Image worst{0.0, 0.0};
   for (int64_t i = 0; i < used; ++i) {
     const Image& image = images[static_cast<size_t>(i)];
-    negated_half_norms_[static_cast<size_t>(from + i)] =
-        -database.space.half_norm(image.squared_norm);
+    negated_half_norms_[static_cast<size_t>(from + i)] = -database.space.half_norm(image);
     worst = worse(worst, image);
   }
   for (int64_t panel = first_panel; panel < end_panel; ++panel) {
@@ -130,12 +138,13 @@ Panels::AllRows Panels::make_all(const Database& database, int threads, Interrup
                std::vector<float>(static_cast<size_t>(n * dims))};
   worst_ = worst_of_tasks(n, kRowsPerTask, threads, interrupt, [&](int64_t from, int64_t end) {
     std::vector<Image> images(static_cast<size_t>(end - from));
-    make_images(database, from, end - from, [=](int64_t i) { return from + i; },
-                {rows.words.data() + from * stride, images.data()});
+    make_images(
+        database, from, end - from, [=](int64_t i) { return from + i; },
+        rows.words.data() + from * stride, images.data());
     Image worst{0.0, 0.0};
     for (int64_t i = from; i < end; ++i) {
       const Image& image = images[static_cast<size_t>(i - from)];
-      rows.half_norms[static_cast<size_t>(i)] = database.space.half_norm(image.squared_norm);
+      rows.half_norms[static_cast<size_t>(i)] = database.space.half_norm(image);
       maker.lead(rows.words.data() + i * stride, dims, rows.points.data() + i * dims);
       worst = worse(worst, image);
     }

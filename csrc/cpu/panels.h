@@ -22,6 +22,14 @@
 
 namespace expansive {
 
+// Where the images of some rows go, one after the other; byte images only where there are any.
+struct ImagesOut {
+  uint32_t* words;
+  Image* images;
+  uint8_t* byte_images;
+  float* byte_errors;
+};
+
 // Everything about the database but its packed form.
 struct Database {
   Rows rows;
@@ -40,6 +48,9 @@ struct Database {
   int dtype() const { return static_cast<int>(rows.dtype); }
   int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
   int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
+
+  // Makes the images of `count` rows of one type, for both screens.
+  void make_images(const ScaledRow* scaled, int64_t count, DType dtype, const ImagesOut& out) const;
 };
 
 class Panels {
@@ -63,8 +74,11 @@ class Panels {
   int64_t end() const { return first_ + count_; }
   const uint32_t* data() const { return data_.data(); }
   const float* negated_half_norms() const { return negated_half_norms_.data(); }
-  // For the second screen, by position.
-  const uint8_t* byte_image(int64_t position) const { return byte_image_at(slot(position)); }
+  // For the second screen: byte images by slot, their errors by position.
+  int64_t slot(int64_t position) const {
+    return sorted_ ? sorted_->row(position) : position - first_;
+  }
+  const uint8_t* byte_images() const { return byte_image_at(0); }
   float byte_error(int64_t position) const {
     return byte_errors_[static_cast<size_t>(position - first_)];
   }
@@ -77,11 +91,6 @@ class Panels {
   const Boxes& cluster_boxes() const { return cluster_boxes_; }
 
  private:
-  // Images of rows one after the other, before they are put side by side.
-  struct RowImages {
-    uint32_t* words;
-    Image* images;
-  };
   // Of all rows, in their own order.
   struct AllRows {
     AlignedWords words;
@@ -89,15 +98,12 @@ class Panels {
     std::vector<float> points;  // leading coordinates
   };
 
-  int64_t slot(int64_t position) const {
-    return sorted_ ? sorted_->row(position) : position - first_;
-  }
   uint8_t* byte_image_at(int64_t slot) const {
     return reinterpret_cast<uint8_t*>(byte_data_.data()) + slot * image_bytes_;
   }
   template <typename RowOf>
   void make_images(const Database& database, int64_t slot, int64_t count, const RowOf& row_of,
-                   RowImages out);
+                   uint32_t* words, Image* images);
   Image pack_some(const Database& database, int64_t first_panel, int64_t end_panel);
   template <typename ImageOf>
   void transpose(const Database& database, int64_t panel, const ImageOf& image_of);

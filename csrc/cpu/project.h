@@ -12,10 +12,10 @@ namespace {
 template <int kTileRows, int kVectors>
 void project(const ProjectTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
-  const float* row[kTileRows];
-  for (int64_t r = 0; r < kTileRows; ++r) {
-    row[r] = task.rows + (r < task.count ? r : task.count - 1) * task.stride;
-  }
+  // A pointer for every four rows: more would not fit the registers.
+  constexpr int kPointers = (kTileRows + 3) / 4;
+  const float* rows[kPointers];
+  for (int g = 0; g < kPointers; ++g) rows[g] = task.rows + 4 * g * task.stride;
   Vector sum[kTileRows][kVectors];
   for (int r = 0; r < kTileRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_vector();
@@ -25,7 +25,8 @@ void project(const ProjectTask& task) {
     Vector column[kVectors];
     for (int v = 0; v < kVectors; ++v) column[v] = load_vector(columns + v * Vector::kWidth);
     for (int r = 0; r < kTileRows; ++r) {
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = add_product(row[r][j], column[v], sum[r][v]);
+      const float element = rows[r / 4][r % 4 * task.stride + j];
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = add_product(element, column[v], sum[r][v]);
     }
   }
   for (int r = 0; r < kTileRows; ++r) {

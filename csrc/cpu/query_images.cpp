@@ -42,13 +42,9 @@ void QueryImages::make(int64_t from, int64_t end) {
   const DType dtype = plan_.queries.rows.dtype;
   std::vector<ScaledRow> rows;
   for (int64_t i = from; i < end; ++i) rows.push_back(plan_.scaled_query(query(i)));
-  database.images.make(rows.data(), end - from, dtype, words_.data() + from * stride_,
-                       images_.data() + from);
-  if (!database.bytes) return;
-  for (int64_t i = from; i < end; ++i) {
-    byte_errors_[static_cast<size_t>(i)] =
-        database.bytes->make(rows[static_cast<size_t>(i - from)], dtype, byte_image_at(i));
-  }
+  database.make_images(rows.data(), end - from, dtype,
+                       {words_.data() + from * stride_, images_.data() + from, byte_image_at(from),
+                        byte_errors_.data() + from});
 }
 
 void QueryImages::sort(int threads, Interrupt& interrupt) {

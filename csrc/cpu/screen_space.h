@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <limits>
 
+#include "cpu/images.h"
 #include "cpu/isa.h"
 
 namespace expansive {
@@ -35,8 +36,11 @@ inline double rounding_error(const ScreenRow& row) {
 class ScreenSpace {
  public:
   // For rows of d features, scaled by the power of two `scale`, with images of `length`
-  // coordinates.
-  ScreenSpace(double scale, int64_t d, int64_t length, const Kernels& kernels) : scale_(scale) {
+  // coordinates. Where `near` is not 0, neighbours are expected no farther apart than it: a row's
+  // error is then in its half norm, so that within `near` the worst row's does not loosen the
+  // threshold for all.
+  ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels)
+      : scale_(scale), near_(near) {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
@@ -44,24 +48,27 @@ class ScreenSpace {
     distance_underflow_ = (static_cast<double>(d) + 8.0) * 0x1p-1073;
   }
 
-  // h of a database row: its half squared norm, deflated so that the rounding of the product cannot
-  // hide a near row.
-  float half_norm(double squared_norm) const {
-    return round_down(0.5 * squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown);
+  // h of a database row: its half squared norm, deflated so that neither the rounding of the
+  // product nor the row's own error can hide a near row.
+  float half_norm(const Image& row) const {
+    const double deflated = 0.5 * row.squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown;
+    return round_down(deflated - near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp);
   }
 
   // The squared distance within which the images of all rows within squared distance `limit` are.
   // `error` is the image error of the query plus the largest of the database.
   double reach(double error, double limit) const {
-    const double farthest =
-        (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
+    const double farthest = within(error, limit);
     return farthest * farthest * kUp;
   }
 
-  // The screen value that all rows within squared distance `limit` reach.
-  float threshold(double squared_norm, double error, double limit) const {
-    const double norm = squared_norm * (1.0 - gamma_) * kDown;
-    return round_down(0.5 * (norm - reach(error, limit)) - product_underflow_);
+  // The screen value that all rows within squared distance `limit` reach; `worst` is the largest
+  // image error of the database.
+  float threshold(const Image& query, double worst, double limit) const {
+    const double norm = query.squared_norm * (1.0 - gamma_) * kDown;
+    const double in_half_norms = 2.0 * std::min(within(query.error, limit), near_) * worst * kDown;
+    const double squared = reach(query.error + worst, limit) - in_half_norms;
+    return round_down(0.5 * (norm - squared) - product_underflow_);
   }
 
   // Above the squared distance of every pair of this query with at least this screen value and at
@@ -79,7 +86,12 @@ class ScreenSpace {
   }
 
  private:
+  double within(double error, double limit) const {
+    return (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
+  }
+
   double scale_;
+  double near_;
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results
   double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares

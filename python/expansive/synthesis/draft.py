@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,7 +11,7 @@ from expansive import arguments, arrays
 from expansive.backends.registry import backend_for, get_backend
 from expansive.neighbors import Index, thread_count
 from expansive.synthesis import partners
-from expansive.synthesis.partners import ClassPartners
+from expansive.synthesis.partners import Classes, ClassPartners
 from expansive.synthesis.plan_file import Contents
 
 _NEARLY_ALL = 3  # draws a row: all but one row in twenty are then drawn
@@ -44,7 +43,7 @@ class Draft:
         self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
         position = {label: code for code, label in enumerate(classes.tolist())}
         rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
-        self._rows = {label: rows[position[label]] for label in self._sizes}
+        self.rows = {label: rows[position[label]] for label in self._sizes}
         self._classes = classes[[position[label] for label in self._sizes]]
         self._codes = codes
 
@@ -57,38 +56,33 @@ class Draft:
         found = self._backend.scan(self._x, self._threads)
         arrays.require_finite(self._x, *found)
 
-    def finish(
-        self,
-        find: Callable[[Any, NDArray[np.int64]], ClassPartners],
-        *,
-        every_row_a_base: bool = True,
-    ) -> Contents:
-        """Find each class's partners (from its label and rows) and join them.
-
-        With every row of a class a base, which rows are drawn is known before any partner is: only
-        they are searched.
-        """
-        drawn = self._drawn_rows() if every_row_a_base else self._rows
-        tables = []
-        for label, rows in drawn.items():  # no comprehension: warnings count stack frames
-            table = find(label, rows)
-            tables.append(partners.among(table, self._rows[label]) if every_row_a_base else table)
+    def finish(self, tables: list[ClassPartners]) -> Contents:
+        """Join the tables of `rows`' classes, in that order."""
         joined = partners.join(tables, list(self._sizes.values()), self._seed, self._expansion)
-        shape = self._x.shape
         fingerprint = self._backend.fingerprint(self._x, self._threads)
-        return Contents(joined, self._classes, shape, self._x.dtype, fingerprint)
+        return Contents(joined, self._classes, self._x.shape, self._x.dtype, fingerprint)
 
-    def _drawn_rows(self) -> dict[Any, NDArray[np.int64]]:
-        """For each class the rows that a synthetic row has for its base; all, if nearly all."""
+    def among_all(self, tables: list[ClassPartners]) -> list[ClassPartners]:
+        """Put the partners of the `drawn_rows` among all `rows`."""
+        return [
+            partners.among(table, rows)
+            for table, rows in zip(tables, self.rows.values(), strict=True)
+        ]
+
+    def drawn_rows(self) -> Classes:
+        """For each class the rows that a synthetic row has for its base; all, if nearly all.
+
+        Where every row is a base they are known before any partner is: only they are searched.
+        """
         everyone = partners.join(
-            [partners.themselves(rows) for rows in self._rows.values()],
+            [partners.themselves(rows) for rows in self.rows.values()],
             list(self._sizes.values()),
             self._seed,
             self._expansion,
         )
         drawn = {}
         for label, rows, start in zip(
-            self._rows, self._rows.values(), everyone.sample_start.tolist(), strict=False
+            self.rows, self.rows.values(), everyone.sample_start.tolist(), strict=False
         ):
             if self._sizes[label] < _NEARLY_ALL * len(rows):
                 samples = np.arange(start, start + self._sizes[label])

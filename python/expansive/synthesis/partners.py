@@ -13,6 +13,8 @@ from expansive.backends.registry import Partners
 from expansive.neighbors import Index
 
 Rows64 = NDArray[np.int64]
+Classes = dict[Any, Rows64]
+"""Labels, and for each the rows that are to get partners."""
 
 
 @dataclass(frozen=True)
@@ -56,26 +58,32 @@ def among(table: ClassPartners, rows: Rows64) -> ClassPartners:
     return ClassPartners(rows, counts, everyone)
 
 
-def nearest(index: Index, rows: Rows64, k: int, relation: str) -> ClassPartners:
-    """Each row with its k nearest rows in the relation."""
-    _, found = index.find_rows(rows, k, relation)
-    return _keep(rows, found, found >= 0)
+def nearest(index: Index, classes: Classes, k: int, relation: str) -> list[ClassPartners]:
+    """Each row with its k nearest rows in the relation: one search for all classes."""
+    found = _search(index, classes, k, relation)
+    return [
+        _keep(rows, near, near >= 0) for rows, near in zip(classes.values(), found, strict=True)
+    ]
 
 
-def friends(index: Index, rows: Rows64, label: Any, k: int) -> ClassPartners:
+def friends(index: Index, classes: Classes, k: int) -> list[ClassPartners]:
     """Each row with its k nearest friends; the only row of a class with itself."""
     assert index.codes is not None
-    if np.count_nonzero(index.codes == index.codes[rows[0]]) > 1:
-        return nearest(index, rows, k, "friend")
-    warnings.warn(
-        f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=5
-    )
-    return themselves(rows)
+    sizes = np.bincount(index.codes)
+    tables = nearest(index, classes, k, "friend")
+    for i, (label, rows) in enumerate(classes.items()):
+        if sizes[index.codes[rows[0]]] > 1:
+            continue
+        warnings.warn(
+            f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=3
+        )
+        tables[i] = themselves(rows)
+    return tables
 
 
 def neighborhood(
-    index: Index, rows: Rows64, label: Any, k: int, one_rank_too_close: bool
-) -> ClassPartners:
+    index: Index, classes: Classes, k: int, one_rank_too_close: bool
+) -> list[ClassPartners]:
     """Each row with the enemies among its k nearest rows of any class (arXiv 2207.06080).
 
     Rows without one are dropped; a class without any falls back to `nearest`, with a warning.
@@ -83,18 +91,31 @@ def neighborhood(
     the neighbour table, then reads them from a table with the row itself put before the others.
     """
     assert index.codes is not None
-    _, found = index.find_rows(rows, k, "any")
-    is_enemy = (found >= 0) & (index.codes[found] != index.codes[rows][:, None])
-    if not is_enemy.any():
-        warnings.warn(
-            f"no row of class {label!r} has an enemy among its {k} nearest rows; the class falls "
-            "back to its nearest enemies (raise k, or use enemies='nearest')",
-            stacklevel=5,
-        )
-        return nearest(index, rows, k, "enemy")
-    if one_rank_too_close:
-        found = np.concatenate([rows[:, None], found[:, :-1]], axis=1)
-    return _keep(rows, found, is_enemy)
+    tables = []
+    for (label, rows), found in zip(
+        classes.items(), _search(index, classes, k, "any"), strict=True
+    ):
+        is_enemy = (found >= 0) & (index.codes[found] != index.codes[rows][:, None])
+        if not is_enemy.any():
+            warnings.warn(
+                f"no row of class {label!r} has an enemy among its {k} nearest rows; the class "
+                "falls back to its nearest enemies (raise k, or use enemies='nearest')",
+                stacklevel=3,
+            )
+            tables += nearest(index, {label: rows}, k, "enemy")
+            continue
+        if one_rank_too_close:
+            found = np.concatenate([rows[:, None], found[:, :-1]], axis=1)
+        tables.append(_keep(rows, found, is_enemy))
+    return tables
+
+
+def _search(index: Index, classes: Classes, k: int, relation: str) -> list[Rows64]:
+    """Find the neighbours of all rows at once; a table for each class."""
+    if not classes:
+        return []
+    _, found = index.find_rows(np.concatenate(list(classes.values())), k, relation)
+    return np.split(found, np.cumsum([len(rows) for rows in classes.values()])[:-1])
 
 
 def _keep(rows: Rows64, found: Rows64, kept: NDArray[np.bool_]) -> ClassPartners:

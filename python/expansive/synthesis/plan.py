@@ -15,7 +15,6 @@ from expansive.neighbors import thread_count
 from expansive.synthesis import partners, plan_file
 from expansive.synthesis.draft import Draft
 from expansive.synthesis.fingerprints import FingerprintCheck
-from expansive.synthesis.partners import ClassPartners
 from expansive.synthesis.plan_file import Contents
 
 METHODS = ("eos", "smote", "random")
@@ -128,13 +127,11 @@ class SynthesisPlan:
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         index = draft.index()
 
-        def find(label: Any, rows: NDArray[np.int64]) -> ClassPartners:
-            if enemies == "nearest":
-                return partners.nearest(index, rows, k, "enemy")
-            return partners.neighborhood(index, rows, label, k, reference_compat)
-
-        contents = draft.finish(find, every_row_a_base=enemies == "nearest")
-        return cls(contents, backend, threads)
+        if enemies == "nearest":
+            tables = draft.among_all(partners.nearest(index, draft.drawn_rows(), k, "enemy"))
+        else:
+            tables = partners.neighborhood(index, draft.rows, k, reference_compat)
+        return cls(draft.finish(tables), backend, threads)
 
     @classmethod
     def smote(
@@ -157,8 +154,8 @@ class SynthesisPlan:
         k = arguments.as_count(k, "k")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         index = draft.index()
-        contents = draft.finish(lambda label, rows: partners.friends(index, rows, label, k))
-        return cls(contents, backend, threads)
+        tables = draft.among_all(partners.friends(index, draft.drawn_rows(), k))
+        return cls(draft.finish(tables), backend, threads)
 
     @classmethod
     def random(
@@ -177,7 +174,8 @@ class SynthesisPlan:
         """
         draft = Draft(x, y, sampling_strategy, (0.0, 1.0), seed, backend, threads)
         draft.require_finite()
-        return cls(draft.finish(lambda _, rows: partners.themselves(rows)), backend, threads)
+        tables = [partners.themselves(rows) for rows in draft.rows.values()]
+        return cls(draft.finish(tables), backend, threads)
 
     @classmethod
     def by_method(

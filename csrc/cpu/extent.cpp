@@ -1,0 +1,61 @@
+#include "cpu/extent.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include "cpu/integers.h"
+#include "cpu/threads.h"
+
+namespace expansive {
+namespace {
+
+constexpr int64_t kSampledRows = 255;
+constexpr int64_t kFeaturesPerTask = 64;
+
+double median(std::vector<double>& values) {
+  const auto middle = values.begin() + static_cast<int64_t>(values.size()) / 2;
+  std::nth_element(values.begin(), middle, values.end());
+  return *middle;
+}
+
+}  // namespace
+
+Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<double>& row_scales,
+                   int threads, Interrupt& interrupt) {
+  const size_t padded = static_cast<size_t>(round_up(rows.d, 8));
+  const size_t sampled = static_cast<size_t>(std::min(rows.n, kSampledRows));
+  std::vector<double> sample(sampled * padded);
+  for (size_t i = 0; i < sampled; ++i) {
+    const int64_t picked = static_cast<int64_t>(i) * rows.n / static_cast<int64_t>(sampled);
+    const double scale = row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(picked)];
+    kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
+                                                sample.data() + i * padded);
+  }
+  Extent extent{std::vector<double>(padded), sample[0], sample[0], 0.0};
+  for (size_t i = 0; i < sampled; ++i) {
+    const auto begin = sample.begin() + static_cast<int64_t>(i * padded);
+    const auto [low, high] = std::minmax_element(begin, begin + rows.d);
+    extent.low = std::min(extent.low, *low);
+    extent.high = std::max(extent.high, *high);
+  }
+  parallel_for(divide_up(rows.d, kFeaturesPerTask), threads, interrupt, [&](int64_t task, int) {
+    std::vector<double> values(sampled);
+    const int64_t end = std::min(rows.d, (task + 1) * kFeaturesPerTask);
+    for (int64_t j = task * kFeaturesPerTask; j < end; ++j) {
+      const size_t at = static_cast<size_t>(j);
+      for (size_t i = 0; i < sampled; ++i) values[i] = sample[i * padded + at];
+      extent.centre[at] = median(values);
+    }
+  });
+  const auto squared_distance = kernels.refine[static_cast<int>(DType::float64)];
+  std::vector<double> squared(sampled);
+  for (size_t i = 0; i < sampled; ++i) {
+    squared[i] = squared_distance(extent.centre.data(), sample.data() + i * padded, 1.0, rows.d,
+                                  std::numeric_limits<double>::infinity());
+  }
+  extent.spread = std::sqrt(median(squared));
+  return extent;
+}
+
+}  // namespace expansive
