@@ -4,8 +4,8 @@
 // bound the k-th distance from above (the limit), and what cannot be below it is dropped. Only
 // candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
 // left are, too. Where the screen sees rows cut to a few directions, what it lets pass is screened
-// again by byte images of all features, and what that cannot decide is kept to be refined at the
-// end.
+// again by byte images of all features, the best first: the others wait, and many are dropped by
+// the threshold that those lower. What bytes cannot decide is kept to be refined at the end.
 //
 // To be handed fewer candidates, the screen may be given a guess: a threshold that from the rows
 // seen so far very likely leaves k. When the end shows that it did not, the query asks to be

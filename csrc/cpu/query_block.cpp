@@ -31,7 +31,9 @@ double share_seen(const std::vector<Range>& runs, int64_t panel) {
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   const int64_t reach_of_tile = (kMostTileQueries * (kBoxDims + 1) + 2 * kBoxDims) * 4;
   const int64_t reach = divide_up(reach_of_tile, plan.database.kernels->tile_queries);
-  return (list_storage(plan) + kept_length(plan.database, plan.k)) * 8 +
+  // What is kept of a list lies beside all of it for a moment.
+  const int64_t kept = plan.database.bytes ? list_storage(plan) : 0;
+  return (list_storage(plan) + kept + kept_length(plan.database, plan.k)) * 8 +
          std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
