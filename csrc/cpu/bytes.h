@@ -41,18 +41,11 @@ inline int64_t squared_steps(const uint8_t* a, const uint8_t* b, int64_t n) {
 
 inline void compare_bytes(const BytesTask& task) {
   constexpr int64_t kBytesAhead = 4096;  // images to ask for while one is compared
-  const int64_t fitting = kBytesAhead / task.size;
-  const int64_t ahead = fitting < 1 ? 1 : (fitting > 16 ? 16 : fitting);
-  for (int64_t i = 0; i < ahead && i < task.count; ++i) {
-    prefetch(task.images + task.picked[i] * task.size, task.size);
-  }
-  for (int64_t i = 0; i < task.count; ++i) {
-    if (i + ahead < task.count) {
-      prefetch(task.images + task.picked[i + ahead] * task.size, task.size);
-    }
-    task.squared_steps[i] =
-        squared_steps(task.query, task.images + task.picked[i] * task.size, task.size);
-  }
+  const auto image = [&](int64_t i) { return task.images + task.picked[i] * task.size; };
+  visit_ahead(
+      task.count, rows_ahead(kBytesAhead, task.size, 16),
+      [&](int64_t i) { prefetch(image(i), task.size); },
+      [&](int64_t i) { task.squared_steps[i] = squared_steps(task.query, image(i), task.size); });
 }
 
 }  // namespace

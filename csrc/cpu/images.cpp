@@ -87,9 +87,7 @@ void ImageMaker::lead(const uint32_t* image, int64_t count, float* out) const {
 void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                       Image* images) const {
   if (rank_ > 0) {
-    for (int64_t i = 0; i < count; i += group()) {
-      make_rotated(rows + i, std::min(group(), count - i), dtype, out + i * stride(), images + i);
-    }
+    make_rotated(rows, count, dtype, out, images);
     return;
   }
   for (int64_t i = 0; i < count; ++i) {

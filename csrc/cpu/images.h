@@ -38,7 +38,7 @@ class ImageMaker {
   ImageMaker(const Kernels& kernels, std::vector<double> centre, double scale, int64_t d,
              Basis basis);
 
-  // Rows worth making images of at once.
+  // Rows to make images of at once.
   int64_t group() const;
   bool rotates() const { return rank_ > 0; }
   // Coordinates of an image; the words that hold them; and those the maker may write.
@@ -49,7 +49,7 @@ class ImageMaker {
   // The first `count` coordinates of an image.
   void lead(const uint32_t* image, int64_t count, float* out) const;
 
-  // Makes the images of `count` rows of one type, `stride` words apart.
+  // Makes the images of `count` rows of one type, at most a group, `stride` words apart.
   void make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out, Image* images) const;
 
  private:

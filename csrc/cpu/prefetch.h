@@ -19,5 +19,21 @@ inline void prefetch_row(const void* row, int64_t size) {
   prefetch(row, size < kMost ? size : kMost);
 }
 
+// Visits 0 to count - 1 in order, each asked for some time before.
+template <typename Ask, typename Visit>
+void visit_ahead(int64_t count, int64_t ahead, const Ask& ask, const Visit& visit) {
+  for (int64_t i = 0; i < ahead && i < count; ++i) ask(i);
+  for (int64_t i = 0; i < count; ++i) {
+    if (i + ahead < count) ask(i + ahead);
+    visit(i);
+  }
+}
+
+// Rows of `size` bytes that make up `bytes`: at least one, at most `most`.
+inline int64_t rows_ahead(int64_t bytes, int64_t size, int64_t most) {
+  const int64_t fitting = bytes / size;
+  return fitting < 1 ? 1 : (fitting > most ? most : fitting);
+}
+
 }  // namespace
 }  // namespace expansive

@@ -49,18 +49,16 @@ template <typename T>
 void refine_rows(const RefineTask& task) {
   constexpr int64_t kBytesAhead = 6144;  // rows to ask for while one is measured
   const T* rows = static_cast<const T*>(task.rows);
-  const int64_t size = task.d * static_cast<int64_t>(sizeof(T)), fitting = kBytesAhead / size;
-  const int64_t ahead = fitting < 1 ? 1 : (fitting > 32 ? 32 : fitting);
-  for (int64_t i = 0; i < ahead && i < task.count; ++i) {
-    prefetch_row(rows + task.picked[i] * task.d, size);
-  }
-  for (int64_t i = 0; i < task.count; ++i) {
-    if (i + ahead < task.count) prefetch_row(rows + task.picked[i + ahead] * task.d, size);
-    const int64_t row = task.picked[i];
-    task.squared_distances[i] =
-        refine<T>(task.query, rows + row * task.d, task.row_scales ? task.row_scales[row] : 1.0,
-                  task.d, task.limit);
-  }
+  const int64_t size = task.d * static_cast<int64_t>(sizeof(T));
+  visit_ahead(
+      task.count, rows_ahead(kBytesAhead, size, 32),
+      [&](int64_t i) { prefetch_row(rows + task.picked[i] * task.d, size); },
+      [&](int64_t i) {
+        const int64_t row = task.picked[i];
+        task.squared_distances[i] =
+            refine<T>(task.query, rows + row * task.d, task.row_scales ? task.row_scales[row] : 1.0,
+                      task.d, task.limit);
+      });
 }
 
 template <typename T>
