@@ -26,6 +26,7 @@ UNITS = (
     "nearest",
     "neighbors",
     "panels",
+    "projection",
     "query_block",
     "query_images",
     "reach",
@@ -74,11 +75,9 @@ MUTATIONS = {
     ),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
-    "no defect of the basis": Mutation(
-        IMAGES, "(projection_error_ + basis_defect_)", "projection_error_"
-    ),
+    "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(
-        IMAGES, "(projection_error_ + basis_defect_)", "basis_defect_"
+        IMAGES, "std::sqrt(placed.squared_norm) * projection_error_ * kUp", "0.0"
     ),
     "no error of the rest": Mutation(
         IMAGES, "std::min(std::sqrt(shift), shift / rest) * kUp", "0.0"

@@ -76,7 +76,7 @@ def test_rows_that_differ_only_in_what_is_cut_off(
 
 def test_rows_without_structure_are_not_rotated() -> None:
     x = as_rows(np.random.default_rng(0).standard_normal((9000, 64)).astype(np.float32))
-    assert find_basis(x, "euclidean", 9000) is None
+    assert find_basis(x, "euclidean", 9000, 2) is None
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
@@ -85,7 +85,7 @@ def test_rows_near_a_subspace_are_rotated_onto_it(dtype: str, metric: str) -> No
     rng = np.random.default_rng(0)
     x = rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))
     x += rng.standard_normal(x.shape) * 0.01
-    found = find_basis(as_rows(x.astype(dtype)), metric, 9000)
+    found = find_basis(as_rows(x.astype(dtype)), metric, 9000, 2)
     assert found is not None
     assert len(found) < 100
     assert np.allclose(found @ found.T, np.eye(len(found)), atol=1e-4)
@@ -97,7 +97,7 @@ def test_directions_come_strongest_first() -> None:
     rng = np.random.default_rng(0)
     scale = 0.95 ** np.arange(600)
     x = (rng.standard_normal((9000, 600)) * scale).astype(np.float32)
-    found = find_basis(as_rows(x), "euclidean", 9000)
+    found = find_basis(as_rows(x), "euclidean", 9000, 2)
     assert found is not None
     variance = np.var(x @ found.T, axis=0)
     assert variance.sum() > 0.9 * np.square(scale[: len(found)]).sum()
@@ -114,4 +114,4 @@ def test_a_basis_of_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
 def test_few_queries_do_not_pay_for_a_rotation(n_queries: int) -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))).astype(np.float32)
-    assert (find_basis(as_rows(x), "euclidean", n_queries) is None) == (n_queries == 1)
+    assert (find_basis(as_rows(x), "euclidean", n_queries, 2) is None) == (n_queries == 1)

@@ -4,12 +4,14 @@
 
 #include "bindings/arrays.h"
 #include "bindings/module.h"
+#include "cpu/multiply.h"
 #include "expansive/scan.h"
 
 namespace expansive {
 namespace {
 
 using FloatMatrix = py::array_t<float, py::array::c_style>;
+using StridedFloats = py::array_t<float, 0>;
 
 // The index together with the arrays it reads.
 class Index {
@@ -68,6 +70,21 @@ uint64_t fingerprint_array(const py::array& x, const std::string& dtype, int thr
   return without_gil([&](Interrupt& interrupt) { return fingerprint(rows, threads, interrupt); });
 }
 
+FloatView strided_view(const StridedFloats& matrix) {
+  check(matrix.ndim() == 2, "not a matrix");
+  const py::ssize_t size = static_cast<py::ssize_t>(sizeof(float));
+  return {matrix.data(), matrix.shape(0), matrix.shape(1), matrix.strides(0) / size,
+          matrix.strides(1) / size};
+}
+
+FloatMatrix multiply_arrays(const StridedFloats& a, const StridedFloats& b, int threads) {
+  const FloatView left = strided_view(a), right = strided_view(b);
+  FloatMatrix products({left.rows, right.rows});
+  float* out = products.mutable_data();
+  without_gil([&](Interrupt& interrupt) { multiply(left, right, threads, interrupt, out); });
+  return products;
+}
+
 }  // namespace
 
 void register_neighbors(py::module_& module) {
@@ -82,6 +99,7 @@ void register_neighbors(py::module_& module) {
            py::arg("memory_budget"));
   module.def("scan", &scan_array, py::arg("x"), py::arg("dtype"), py::arg("threads"));
   module.def("fingerprint", &fingerprint_array, py::arg("x"), py::arg("dtype"), py::arg("threads"));
+  module.def("multiply", &multiply_arrays, py::arg("a"), py::arg("b"), py::arg("threads"));
 }
 
 }  // namespace expansive

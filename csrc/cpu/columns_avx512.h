@@ -11,7 +11,9 @@ constexpr double kRoundingsPerTerm = 1.0;
 constexpr double kUnderflowPerTerm = 0x1p-148;
 
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  return store8_rounded(reinterpret_cast<float*>(image), v);
+  const __m256 rounded = _mm512_cvtpd_ps(v);
+  _mm256_storeu_ps(reinterpret_cast<float*>(image), rounded);
+  return _mm512_cvtps_pd(rounded);
 }
 using Column = Vector;
 

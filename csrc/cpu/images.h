@@ -12,6 +12,7 @@
 
 #include "cpu/integers.h"
 #include "cpu/isa.h"
+#include "cpu/projection.h"
 #include "expansive/neighbors.h"
 
 namespace expansive {
@@ -39,7 +40,7 @@ class ImageMaker {
              Basis basis);
 
   // Rows to make images of at once.
-  int64_t group() const;
+  int64_t group() const { return rotates() ? projection_.group() : 1; }
   bool rotates() const { return rank_ > 0; }
   // Coordinates of an image; the words that hold them; and those the maker may write.
   int64_t length() const { return rank_ > 0 ? rank_ + 1 : d_; }
@@ -55,22 +56,18 @@ class ImageMaker {
  private:
   void make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                     Image* images) const;
-  Image finish_rotated(const double* z, const ScreenRow& placed, uint32_t* out) const;
-
-  const float* basis_panel(int64_t panel) const {
-    return basis_.data() + panel * d_ * kernels_->panel_columns;
-  }
+  Image finish_rotated(const double* products, const ScreenRow& placed, uint32_t* out) const;
 
   const Kernels* kernels_;
   std::vector<double> centre_;
   double scale_;
   int64_t d_;
   int64_t rank_;
-  int64_t panels_;              // of the basis, each panel_columns wide
-  std::vector<float> basis_;    // [panel][feature][column]
-  std::vector<double> origin_;  // zeros
-  double basis_defect_;         // bound on the distance from an exactly orthonormal basis
-  double projection_error_;     // rounding of a projection, relative to the row's norm
+  Projection projection_;
+  std::vector<double> origin_;   // zeros
+  double shrink_;                // makes the basis a contraction
+  double projection_error_;      // rounding of a projection, relative to the row's norm
+  double projection_underflow_;  // and what it loses where products are subnormal
 };
 
 }  // namespace expansive

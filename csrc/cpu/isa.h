@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <string>
 #include <vector>
 
@@ -43,11 +44,11 @@ struct ScreenRow {
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.
 struct ProjectTask {
-  const float* rows;
+  const uint32_t* rows;  // `stride` words apart
   int64_t stride;
   int64_t count;
-  const float* basis;  // [length][panel_columns]
-  int64_t length;
+  const uint32_t* basis;  // [words][panel_columns]
+  int64_t words;
   double* sums;  // [count][panel_columns]
   int64_t sums_stride;
 };
@@ -129,9 +130,6 @@ struct Kernels {
   // `image` are padded to 8 elements, the image with zeros.
   ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
                                 double scale, int64_t d, uint32_t* image);
-  // The same, always rounded to float32.
-  ScreenRow (*move[kDTypes])(const void* row, double row_scale, const double* centre, double scale,
-                             int64_t d, float* image);
   void (*project)(const ProjectTask&);
   // row * row_scale in float64, padded with zeros to a multiple of 8.
   void (*widen[kDTypes])(const void* row, double row_scale, int64_t d, double* out);
@@ -153,6 +151,18 @@ struct Kernels {
 // 32-bit words of an image of d elements.
 inline int64_t image_words(const Kernels& kernels, int64_t d) {
   return (d + kernels.elements_per_word - 1) / kernels.elements_per_word;
+}
+
+// Element j of an image whose words are `stride` apart.
+inline float image_element(const Kernels& kernels, const uint32_t* image, int64_t stride,
+                           int64_t j) {
+  const uint32_t word = image[j / kernels.elements_per_word * stride];
+  const uint32_t bits = kernels.elements_per_word == 1 ? word
+                        : j % 2 == 0                   ? word << 16
+                                                       : word & 0xFFFF0000u;
+  float element;
+  std::memcpy(&element, &bits, sizeof element);
+  return element;
 }
 
 // The kernels to use now: the best the processor has, or those EXPANSIVE_ISA names, clamped to what

@@ -33,7 +33,6 @@ constexpr Kernels make_kernels(const char* name) {
       measure_boxes,
       any_within_reach,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
-      {move<Half>, move<BFloat16>, move<float>, move<double>},
       project<kTileQueries, kVectors>,
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},

@@ -33,13 +33,10 @@ inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p + 4, v.high);
 }
 inline double fold(Double8 sums) { return fold4(_mm256_add_pd(sums.low, sums.high)); }
-inline Double8 store8_rounded(float* p, Double8 v) {
-  const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
-  _mm256_storeu_ps(p, rounded);
-  return widen8(rounded);
-}
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  return store8_rounded(reinterpret_cast<float*>(image), v);
+  const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
+  _mm256_storeu_ps(reinterpret_cast<float*>(image), rounded);
+  return widen8(rounded);
 }
 
 inline __m128i whole4(__m256d v) {
@@ -63,9 +60,6 @@ struct Vector {
 };
 
 inline Vector zero_vector() { return {_mm256_setzero_ps()}; }
-inline Vector add_product(float a, Vector b, Vector sum) {
-  return {_mm256_fmadd_ps(_mm256_set1_ps(a), b.lanes, sum.lanes)};
-}
 inline void add_to_doubles(Vector v, double* sums) {
   const Double8 wide = widen8(v.lanes);
   _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_loadu_pd(sums), wide.low));

@@ -22,11 +22,6 @@ inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
 inline double fold(Double8 sums) {
   return fold4(_mm256_add_pd(_mm512_castpd512_pd256(sums), _mm512_extractf64x4_pd(sums, 1)));
 }
-inline Double8 store8_rounded(float* p, Double8 v) {
-  const __m256 rounded = _mm512_cvtpd_ps(v);
-  _mm256_storeu_ps(p, rounded);
-  return _mm512_cvtps_pd(rounded);
-}
 // Eight whole numbers of 0 to 255; what is outside goes to the nearest.
 inline Double8 store8_bytes(uint8_t* p, Double8 v) {
   const __m512d inside =
@@ -42,9 +37,6 @@ struct Vector {
 };
 
 inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
-inline Vector add_product(float a, Vector b, Vector sum) {
-  return {_mm512_fmadd_ps(_mm512_set1_ps(a), b.lanes, sum.lanes)};
-}
 inline void add_to_doubles(Vector v, double* sums) {
   const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v.lanes));
   const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v.lanes, 1));

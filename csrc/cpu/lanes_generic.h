@@ -42,17 +42,14 @@ inline double fold(Double8 sums) {
   for (int i = 0; i < 2; ++i) sums.lane[i] += sums.lane[i + 2];
   return sums.lane[0] + sums.lane[1];
 }
-// Stores eight numbers in float32; returns them as they were rounded.
-inline Double8 store8_rounded(float* p, Double8 v) {
+// Stores eight elements of an image in the screen's type; returns them as they were rounded.
+inline Double8 store_image(uint32_t* image, Double8 v) {
+  float* p = reinterpret_cast<float*>(image);
   for (int i = 0; i < 8; ++i) {
     p[i] = static_cast<float>(v.lane[i]);
     v.lane[i] = static_cast<double>(p[i]);
   }
   return v;
-}
-// The same for eight elements of an image, in the screen's type.
-inline Double8 store_image(uint32_t* image, Double8 v) {
-  return store8_rounded(reinterpret_cast<float*>(image), v);
 }
 
 // Rounds eight numbers to whole ones of 0 to 255 (what is outside goes to the nearest), stores them
@@ -107,10 +104,6 @@ struct Vector {
 };
 
 inline Vector zero_vector() { return {}; }
-inline Vector add_product(float a, Vector b, Vector sum) {
-  for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += a * b.lane[i];
-  return sum;
-}
 inline void add_to_doubles(Vector v, double* sums) {
   for (int i = 0; i < Vector::kWidth; ++i) sums[i] += static_cast<double>(v.lane[i]);
 }

@@ -1,7 +1,8 @@
-// Projection of rows onto a basis: the screen's product without its verdict, in float32.
+// Projection of rows onto a basis: the screen's product without its verdict.
 //
 // Adds, to what is in `sums`, the products of a tile of rows with one panel of the basis over a run
-// of features. Cost: tile_queries * panel_columns * d multiply-adds.
+// of words; rows and basis hold the screen's elements. Cost: tile_queries * panel_columns * words
+// multiply-adds.
 #pragma once
 
 #include "cpu/isa.h"
@@ -14,19 +15,19 @@ void project(const ProjectTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
   // A pointer for every four rows: more would not fit the registers.
   constexpr int kPointers = (kTileRows + 3) / 4;
-  const float* rows[kPointers];
+  const uint32_t* rows[kPointers];
   for (int g = 0; g < kPointers; ++g) rows[g] = task.rows + 4 * g * task.stride;
   Vector sum[kTileRows][kVectors];
   for (int r = 0; r < kTileRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_vector();
   }
-  const float* columns = task.basis;
-  for (int64_t j = 0; j < task.length; ++j, columns += kColumns) {
-    Vector column[kVectors];
-    for (int v = 0; v < kVectors; ++v) column[v] = load_vector(columns + v * Vector::kWidth);
+  const uint32_t* columns = task.basis;
+  for (int64_t j = 0; j < task.words; ++j, columns += kColumns) {
+    Column column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
     for (int r = 0; r < kTileRows; ++r) {
-      const float element = rows[r / 4][r % 4 * task.stride + j];
-      for (int v = 0; v < kVectors; ++v) sum[r][v] = add_product(element, column[v], sum[r][v]);
+      const uint32_t word = rows[r / 4][r % 4 * task.stride + j];
+      for (int v = 0; v < kVectors; ++v) sum[r][v] = multiply_add(word, column[v], sum[r][v]);
     }
   }
   for (int r = 0; r < kTileRows; ++r) {

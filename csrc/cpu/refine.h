@@ -99,12 +99,5 @@ ScreenRow prepare(const void* row, double row_scale, const double* centre, doubl
   });
 }
 
-template <typename T>
-ScreenRow move(const void* row, double row_scale, const double* centre, double scale, int64_t d,
-               float* image) {
-  return place<T>(row, row_scale, centre, scale, d,
-                  [image](int64_t j, Double8 exact) { return store8_rounded(image + j, exact); });
-}
-
 }  // namespace
 }  // namespace expansive

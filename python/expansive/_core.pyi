@@ -53,6 +53,9 @@ class PartnerTables:
         threads: int,
     ) -> None: ...
 
+def multiply(
+    a: NDArray[np.float32], b: NDArray[np.float32], threads: int
+) -> NDArray[np.float32]: ...
 def interpolate(
     x: NDArray[Any],
     dtype: str,

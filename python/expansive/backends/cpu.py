@@ -79,7 +79,7 @@ def build_index(
             codes,
             n_classes,
             metric,
-            find_basis(x, metric, n_queries),
+            find_basis(x, metric, n_queries, threads),
             threads,
             memory_budget,
         )

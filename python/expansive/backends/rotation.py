@@ -1,7 +1,8 @@
 """Which directions the CPU's screen should look at: a basis, or none where it would not pay.
 
 Any basis gives the same neighbours (docs/exactness.md); this module only guesses which is fastest,
-from a sample of the rows, so it works in float32 with NumPy's linear algebra.
+from a sample of the rows. Long products are the extension's, as rough as the screen's; the rest is
+NumPy's on one thread: BLAS's threads stay awake for a while and would be in the search's way.
 """
 
 from __future__ import annotations
@@ -10,7 +11,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
+from expansive._core import multiply
 from expansive.arrays import Rows
 
 Float32 = NDArray[np.float32]
@@ -44,7 +47,7 @@ _PLACE_COST = 12_000.0
 _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
 
 
-def find_basis(x: Rows, metric: str, n_queries: int) -> Float32 | None:
+def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | None:
     """Choose an orthonormal basis of the leading directions, or none.
 
     Parameters
@@ -55,6 +58,8 @@ def find_basis(x: Rows, metric: str, n_queries: int) -> Float32 | None:
         Of the search; for "cosine" rows are taken at unit length.
     n_queries : int
         How many searches will share the cost of rotating the database.
+    threads : int
+        To work with.
 
     Returns
     -------
@@ -62,12 +67,15 @@ def find_basis(x: Rows, metric: str, n_queries: int) -> Float32 | None:
         Orthonormal directions, the strongest first.
     """
     n, d = x.data.shape
-    if d < _LEAST_FEATURES or n < _LEAST_ROWS or not _is_steep(_take(x, metric, _FIRST_SAMPLE)):
+    if d < _LEAST_FEATURES or n < _LEAST_ROWS:
+        return None
+    if not _is_steep(_take(x, metric, _FIRST_SAMPLE), threads):
         return None
     sample = _take(x, metric, _SAMPLE)
-    moved = sample - sample.mean(axis=0)
-    directions = _leading_directions(moved, min(max(RANKS), d // 2))
-    costs = _costs(moved, directions, n, n_queries)
+    sample -= sample.mean(axis=0)
+    with threadpool_limits(1, "blas"):
+        directions, coordinates = _leading_directions(sample, min(max(RANKS), d // 2), threads)
+        costs = _costs(sample, coordinates, n, n_queries, threads)
     best = min(costs, key=lambda rank: costs[rank])
     if costs[best] >= _WORTH * n_queries * n * d:
         return None
@@ -87,52 +95,56 @@ def _take(x: Rows, metric: str, count: int) -> Float32:
     return values
 
 
-def _is_steep(sample: Float32) -> bool:
+def _is_steep(sample: Float32, threads: int) -> bool:
     """Whether few directions hold most of the variance: a cheap look before the real work.
 
     The effective number of directions is tr(C)**2 / tr(C**2) for the covariance C; the square of
-    the product of two rows has mean tr(C**2). The products are summed without BLAS, whose threads
-    would stay awake and be in the search's way.
+    the product of two rows has mean tr(C**2).
     """
     moved = sample - sample.mean(axis=0)
-    products = np.einsum("ij,kj->ik", moved, moved)
+    products = multiply(moved, moved, threads)
     traces = np.diagonal(products)
     pairs = np.square(products).sum() - np.square(traces).sum()
     mean_square = pairs / (len(moved) * (len(moved) - 1))
     return bool(traces.mean() ** 2 < mean_square * sample.shape[1] / _LEAST_STEEPNESS)
 
 
-def _leading_directions(moved: Float32, rank: int) -> Float32:
+def _leading_directions(moved: Float32, rank: int, threads: int) -> tuple[Float32, Float32]:
     """Find nearly the orthonormal directions of the largest variance, [rank, d].
+
+    Also gives the rows' coordinates along them, [n, rank].
 
     A step of subspace iteration from some of the rows, then the best directions within (Halko,
     Martinsson and Tropp 2011, arXiv 0909.4061, algorithms 4.4 and 5.3).
     """
     wanted = min(rank + _SPARE_DIRECTIONS, *moved.shape)
     start = moved[:: len(moved) // wanted][:wanted]
-    subspace = _orthonormal(moved.T @ (moved @ start.T))
-    within = moved @ subspace
+    subspace = _orthonormal(multiply(moved.T, multiply(moved, start, threads).T, threads))
+    within = multiply(moved, subspace, threads)
     _, vectors = np.linalg.eigh(within.T @ within)
-    return np.ascontiguousarray((subspace @ vectors[:, ::-1][:, :rank]).T)
+    leading = vectors[:, ::-1][:, :rank]
+    return leading.T @ subspace, within @ leading
 
 
 def _orthonormal(columns: Float32) -> Float32:
-    """Orthonormal columns with the same span, by the eigenvectors of their products."""
-    wide = columns.astype(np.float64)
-    wide /= np.maximum(np.linalg.norm(wide, axis=0), 1e-300)
+    """Orthonormal rows that span the same as the columns, by the eigenvectors of their products."""
+    unit = columns / np.maximum(np.linalg.norm(columns, axis=0), 1e-30)
+    wide = unit.astype(np.float64)
     values, vectors = np.linalg.eigh(wide.T @ wide)
     kept = values > values[-1] * 1e-10
-    found: Float32 = (wide @ (vectors[:, kept] / np.sqrt(values[kept]))).astype(np.float32)
+    found: Float32 = (vectors[:, kept] / np.sqrt(values[kept])).astype(np.float32).T @ unit.T
     return found
 
 
-def _costs(moved: Float32, directions: Float32, n: int, n_queries: int) -> dict[int, float]:
+def _costs(
+    moved: Float32, coordinates: Float32, n: int, n_queries: int, threads: int
+) -> dict[int, float]:
     """Estimate the cost of a search for each number of directions."""
     d = moved.shape[1]
     step = max(1, len(moved) // _PROBES)
     norms = np.einsum("ij,ij->i", moved, moved)
-    coordinates = moved @ directions.T
-    limit = _neighbor_distance(_squared_distances(moved[::step], moved), n)
+    products = multiply(moved, moved[::step], threads).T
+    limit = _neighbor_distance(norms[::step, None] + norms - 2.0 * products, n)
 
     def share(points: Float32, reach: float) -> float:
         """Of the other rows, those within a squared distance of a probe."""
@@ -146,7 +158,7 @@ def _costs(moved: Float32, directions: Float32, n: int, n_queries: int) -> dict[
 
     visited = n * share(coordinates[:, :_BOX_DIMS], _BOX_REACH**2 * limit)
     costs = {}
-    for rank in [rank for rank in RANKS if rank <= len(directions)] or [len(directions)]:
+    for rank in [rank for rank in RANKS if rank <= coordinates.shape[1]] or [coordinates.shape[1]]:
         found = candidates(rank)
         each_query = (
             visited * (rank + 1 + _PAIR_COST)
