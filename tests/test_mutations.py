@@ -74,6 +74,9 @@ MUTATIONS = {
         SPACE, "std::min(within(query.error, limit), near_)", "within(query.error, limit)"
     ),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
+    "limit without the row's norm": Mutation(
+        NEAREST, "point.limit(cutoff, worst)", "point.limit(cutoff, 0.0f)"
+    ),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(

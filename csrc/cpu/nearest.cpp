@@ -6,6 +6,9 @@
 namespace expansive {
 namespace {
 
+// How much looser a limit may be for being found sooner.
+constexpr double kHardly = 1.0 + 0x1p-10;
+
 // Without branches: which candidates stay is hard to predict.
 template <typename Keeps>
 void keep_if(CandidateList& list, const Keeps& keeps) {
@@ -21,6 +24,9 @@ void keep_if(CandidateList& list, const Keeps& keeps) {
 void drop_below(CandidateList& list, float threshold) {
   keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
 }
+
+// Whether little room is left.
+bool is_crowded(const CandidateList& list) { return 4 * list.count > 3 * list.full; }
 
 CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
   const auto count = static_cast<int64_t>(values.size());
@@ -51,6 +57,7 @@ void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_e
 float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
   screen_.worst = worst.error;
+  screen_.largest = -round_down(-0.5 * worst.squared_norm);
   found_before_ = found_;
   may_guess_ = true;
   lower_limit(limit_);
@@ -69,16 +76,25 @@ float Nearest::make_room(CandidateList& list, double seen) {
   drop_unrelated(list);
   if (bytes_.space != nullptr) {
     rescreen_best(list);
-    if (4 * list.count > 3 * list.full) rescreen(list);
+    if (is_crowded(list)) rescreen(list);
     if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept();
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first(), screen_.largest);
     if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
     drop_below(list, std::max(screen_.threshold, guess_));
-    if (4 * list.count > 3 * list.full) refine(list);
+    lengthen(list);
+    if (is_crowded(list)) refine(list);
   }
   guess_ = std::max(guess_, screen_.threshold);
   return guess_;
+}
+
+// A list is short at first, so that the first guesses come soon; one that pruning has not emptied
+// gets all of its length.
+void Nearest::lengthen(CandidateList& list) const {
+  const int64_t length = list_length(*database_, k_);
+  const bool crowded = is_crowded(list) && list.full < length;
+  list.full = crowded ? length : std::min(length, list.full * 3 / 2);
 }
 
 bool Nearest::settle(CandidateList& list) {
@@ -87,7 +103,7 @@ bool Nearest::settle(CandidateList& list) {
     rescreen(list);
     refine_kept();
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first(), screen_.largest);
     refine(list);
   }
   return guess_ > screen_.threshold;
@@ -113,12 +129,17 @@ float Nearest::find_cutoff(const CandidateList& list, int64_t wanted) const {
   return database_->kernels->find_cutoff(list.values, list.count, wanted);
 }
 
-// By the values of a screen and the norms (or errors) that belong to them, by column.
+// By the values of a screen and the norms (or errors) that belong to them, by column; none is above
+// `worst`. That serves for all, unless it makes the limit much looser than none would.
 template <typename Point>
-void Nearest::prune(CandidateList& list, const Point& point, const float* norms) {
+void Nearest::prune(CandidateList& list, const Point& point, const float* norms, float worst) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
-  lower_limit(point.limit(cutoff, database_->kernels->largest_norm(list, cutoff, norms)));
+  double limit = point.limit(cutoff, worst);
+  if (!(limit <= point.limit(cutoff, 0.0f) * kHardly)) {
+    limit = point.limit(cutoff, database_->kernels->largest_norm(list, cutoff, norms));
+  }
+  lower_limit(limit);
   drop_below(list, point.threshold);
 }
 
@@ -177,7 +198,8 @@ void Nearest::rescreen(const CandidateList& list, float from) {
   kept_columns_.resize(kept_values_.size());
   CandidateList kept = view(kept_values_, kept_columns_);
   drop_below(kept, bytes_.threshold);
-  prune(kept, bytes_, panels_->byte_errors() - panels_->first());
+  prune(kept, bytes_, panels_->byte_errors() - panels_->first(),
+        std::numeric_limits<float>::infinity());
   kept_values_.resize(static_cast<size_t>(kept.count));
   kept_columns_.resize(static_cast<size_t>(kept.count));
 }

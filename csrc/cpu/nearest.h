@@ -30,11 +30,15 @@ struct Neighbor {
   }
 };
 
-// Candidates a list holds beside one panel. Between two prunings the threshold is stale, so a
-// longer list means fewer prunings but more candidates; this is near the best of both. Candidates
-// to be screened again are many and cheap.
+// Candidates a list holds beside one panel, in the end and at first. Between two prunings the
+// threshold is stale, so a longer list means fewer prunings but more candidates; this is near the
+// best of both. Candidates to be screened again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 472 : 2 * k + 32;
+}
+inline int64_t first_list_length(const Database& database, int64_t k) {
+  constexpr int64_t kShort = 32;
+  return database.bytes ? list_length(database, k) : kShort;
 }
 
 // Candidates that the second screen may keep between two rounds of refinement.
@@ -46,7 +50,8 @@ inline int64_t kept_length(const Database& database, int64_t k) {
 struct ScreenPoint {
   const ScreenSpace* space;
   Image image{0.0, 0.0};
-  double worst = 0.0;  // error of any row's image so far
+  double worst = 0.0;    // error of any row's image so far
+  float largest = 0.0f;  // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
   void lower(double limit) { threshold = space->threshold(image, worst, limit); }
@@ -99,7 +104,8 @@ class Nearest {
   void drop_unrelated(CandidateList& list) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
   template <typename Point>
-  void prune(CandidateList& list, const Point& point, const float* norms);
+  void prune(CandidateList& list, const Point& point, const float* norms, float worst);
+  void lengthen(CandidateList& list) const;
   template <typename Take>
   void take_best(CandidateList& list, int64_t best, const float& threshold, const Take& take);
   template <typename Take>

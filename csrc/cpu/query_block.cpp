@@ -66,7 +66,7 @@ void QueryBlock::admit(int64_t i) {
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);
-  list.full = list_length(plan_.database, plan_.k);
+  list.full = first_list_length(plan_.database, plan_.k);
 }
 
 void QueryBlock::place(int64_t i) {
