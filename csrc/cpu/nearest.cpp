@@ -204,13 +204,14 @@ void Nearest::rescreen(const CandidateList& list, float from) {
   kept_columns_.resize(static_cast<size_t>(kept.count));
 }
 
-// A value that a share of the candidates seen so far reaches: as many as will make up, with a
-// margin of three standard deviations and two, a whole pruned list (k candidates and those that the
-// screen cannot tell from them).
+// The threshold that there would be if the k-th nearest row were as near as a candidate of some
+// rank: of the rank that rows seen so far should have among the k nearest of all, with a margin of
+// three standard deviations and two.
 float Nearest::guess(const CandidateList& list, double seen) const {
-  const double expected = static_cast<double>(std::max(k_, list.count)) * seen;
+  const double expected = static_cast<double>(k_) * seen;
   const auto rank = static_cast<int64_t>(std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0));
-  return rank < std::min(k_, list.count) ? find_cutoff(list, rank) : screen_.threshold;
+  if (rank >= std::min(k_, list.count)) return screen_.threshold;
+  return screen_.threshold_at(find_cutoff(list, rank));
 }
 
 // Measures what reaches the threshold of the screen that the list's values are of.

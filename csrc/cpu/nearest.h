@@ -55,6 +55,10 @@ struct ScreenPoint {
   float threshold = -std::numeric_limits<float>::infinity();
 
   void lower(double limit) { threshold = space->threshold(image, worst, limit); }
+  // What it would be if the k-th nearest row had this value, but for roundings: no bound.
+  float threshold_at(float value) const {
+    return space->threshold(image, worst, space->about(image, value));
+  }
   double limit(float value, float half_norm) const {
     return space->limit(image.squared_norm, image.error + worst, value, half_norm);
   }

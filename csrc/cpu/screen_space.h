@@ -71,6 +71,14 @@ class ScreenSpace {
     return round_down(0.5 * (norm - squared) - product_underflow_);
   }
 
+  // The squared distance of a pair with this screen value, but for roundings, where images are not
+  // rotated and cut.
+  double about(const Image& query, float value) const {
+    const double squared = query.squared_norm - 2.0 * static_cast<double>(value);
+    const double distance = std::sqrt(std::max(squared, 0.0)) / scale_;
+    return distance * distance;
+  }
+
   // Above the squared distance of every pair of this query with at least this screen value and at
   // most this h, where images are not rotated and cut.
   double limit(double squared_norm, double error, float value, float half_norm) const {
