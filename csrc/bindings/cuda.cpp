@@ -153,16 +153,16 @@ class DeviceTables {
                        int64_t first, Address out, int64_t count, const std::string& out_dtype,
                        Address labels, Address stream) const {
     const OnDevice here(device_);
-    synthesize(rows_at(x, n, d, dtype), tables_, at<const int64_t>(rows), first,
+    synthesize(rows_at(x, n, d, dtype), tables_, {at<const int64_t>(rows), first},
                {at<void>(out), count, d, parse_dtype(out_dtype)}, at<int64_t>(labels),
                stream_of(stream));
   }
 
-  void draw(Address rows, int64_t count, Address base, Address partner, Address weight, bool wide,
-            Address stream) const {
+  void draw(Address rows, int64_t first, int64_t count, Address base, Address partner,
+            Address weight, bool wide, Address stream) const {
     const OnDevice here(device_);
-    draw_rows(tables_, at<const int64_t>(rows), count, at<int64_t>(base), at<int64_t>(partner),
-              at<void>(weight), wide, stream_of(stream));
+    draw_rows(tables_, {at<const int64_t>(rows), first}, count, at<int64_t>(base),
+              at<int64_t>(partner), at<void>(weight), wide, stream_of(stream));
   }
 
  private:
@@ -240,9 +240,9 @@ void bind_synthesis(py::module_& module) {
       .def("synthesize", &DeviceTables::synthesize_rows, py::kw_only(), py::arg("x"), py::arg("n"),
            py::arg("d"), py::arg("dtype"), py::arg("rows"), py::arg("first"), py::arg("out"),
            py::arg("count"), py::arg("out_dtype"), py::arg("labels"), py::arg("stream"))
-      .def("draw", &DeviceTables::draw, py::kw_only(), py::arg("rows"), py::arg("count"),
-           py::arg("base"), py::arg("partner"), py::arg("weight"), py::arg("wide"),
-           py::arg("stream"));
+      .def("draw", &DeviceTables::draw, py::kw_only(), py::arg("rows"), py::arg("first"),
+           py::arg("count"), py::arg("base"), py::arg("partner"), py::arg("weight"),
+           py::arg("wide"), py::arg("stream"));
 }
 
 }  // namespace

@@ -1,5 +1,7 @@
 #include "expansive/synthesis.h"
 
+#include <pybind11/stl.h>
+
 #include "bindings/arrays.h"
 #include "bindings/module.h"
 
@@ -28,14 +30,14 @@ class PartnerTables {
                high};
   }
 
-  py::tuple draw_rows(const Int64Array& rows, bool wide) const {
-    check_rows(rows);
+  py::tuple draw_rows(const std::optional<Int64Array>& picked, int64_t first, int64_t n,
+                      bool wide) const {
+    const RowNumbers rows = row_numbers(picked, first, n);
     const DefaultFloatingPoint environment;
-    const int64_t n = rows.size();
     Int64Array base(n), partner(n);
     py::array weight(wide ? py::dtype::of<double>() : py::dtype::of<float>(), n);
     for (int64_t i = 0; i < n; ++i) {
-      const Draw drawn = draw(tables_, rows.data()[i]);
+      const Draw drawn = draw(tables_, rows[i]);
       base.mutable_data()[i] = drawn.base;
       partner.mutable_data()[i] = drawn.partner;
       if (wide) {
@@ -47,23 +49,31 @@ class PartnerTables {
     return py::make_tuple(base, partner, weight);
   }
 
-  void synthesize_rows(const py::array& x, const std::string& dtype, const Int64Array& rows,
-                       py::array out, const std::string& out_dtype, int threads) const {
-    check_rows(rows);
+  void synthesize_rows(const py::array& x, const std::string& dtype,
+                       const std::optional<Int64Array>& picked, int64_t first, py::array out,
+                       const std::string& out_dtype, int threads) const {
     const Rows source = view(x, dtype);
     const MutableRows target = mutable_view(out, out_dtype);
-    check(target.n == rows.size(), "out has the wrong number of rows");
+    const RowNumbers rows = row_numbers(picked, first, target.n);
     without_gil([&](Interrupt& interrupt) {
-      synthesize(source, tables_, rows.data(), threads, interrupt, target);
+      synthesize(source, tables_, rows, threads, interrupt, target);
     });
   }
 
  private:
-  void check_rows(const Int64Array& rows) const {
+  RowNumbers row_numbers(const std::optional<Int64Array>& picked, int64_t first, int64_t n) const {
+    const RowNumbers rows{data_or_null(picked, n), first};
     const int64_t n_samples = tables_.sample_start[tables_.n_classes];
-    for (int64_t i = 0; i < rows.size(); ++i) {
-      check(rows.data()[i] >= 0 && rows.data()[i] < n_samples, "no such synthetic row");
+    const auto check_row = [&](int64_t i) {
+      check(rows[i] >= 0 && rows[i] < n_samples, "no such synthetic row");
+    };
+    if (picked) {
+      for (int64_t i = 0; i < n; ++i) check_row(i);
+    } else if (n > 0) {
+      check_row(0);
+      check_row(n - 1);
     }
+    return rows;
   }
 
   Int64Array arrays_[5];
@@ -103,9 +113,11 @@ void register_synthesis(py::module_& module) {
            py::arg("sample_start"), py::arg("base_start"), py::arg("bases"),
            py::arg("partner_start"), py::arg("partners"), py::arg("seed"), py::arg("low"),
            py::arg("high"))
-      .def("draw", &PartnerTables::draw_rows, py::arg("rows"), py::arg("wide"))
+      .def("draw", &PartnerTables::draw_rows, py::arg("rows"), py::arg("first"), py::arg("count"),
+           py::arg("wide"))
       .def("synthesize", &PartnerTables::synthesize_rows, py::arg("x"), py::arg("dtype"),
-           py::arg("rows"), py::arg("out"), py::arg("out_dtype"), py::arg("threads"));
+           py::arg("rows"), py::arg("first"), py::arg("out"), py::arg("out_dtype"),
+           py::arg("threads"));
 }
 
 }  // namespace expansive

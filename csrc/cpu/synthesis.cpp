@@ -68,13 +68,6 @@ std::vector<uint32_t> order_by_key(int64_t n, int64_t n_keys, const KeyOf& key_o
   return order;
 }
 
-bool is_run(const int64_t* rows, int64_t n) {
-  for (int64_t i = 1; i < n; ++i) {
-    if (rows[i] != rows[0] + i) return false;
-  }
-  return true;
-}
-
 // Makes rows of an output, in any order.
 class Maker {
  public:
@@ -149,26 +142,17 @@ void make_rows(Rows x, const KeyOf& key_of, int64_t n_keys, const RecipeOf& reci
 
 }  // namespace
 
-void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
+void synthesize(Rows x, const Partners& partners, RowNumbers rows, int threads,
                 Interrupt& interrupt, MutableRows out) {
   const bool wide = x.dtype == DType::float64;
-  const auto make = [&](const auto& row_of) {
-    const auto key_of = [&](int64_t i) { return draw_base(partners, row_of(i)); };
-    const auto recipe_of = [&](int64_t i) -> Recipe {
-      const Draw drawn = draw(partners, row_of(i));
-      return {drawn.base, drawn.partner,
-              wide ? weight_float64(partners, drawn.u)
-                   : static_cast<double>(weight_float32(partners, drawn.u))};
-    };
-    make_rows(x, key_of, partners.base_start[partners.n_classes], recipe_of, threads, interrupt,
-              out);
+  const auto key_of = [&](int64_t i) { return draw_base(partners, rows[i]); };
+  const auto recipe_of = [&](int64_t i) -> Recipe {
+    const Draw drawn = draw(partners, rows[i]);
+    return {drawn.base, drawn.partner,
+            wide ? weight_float64(partners, drawn.u)
+                 : static_cast<double>(weight_float32(partners, drawn.u))};
   };
-  if (is_run(rows, out.n)) {
-    // Rows made base by base would read their numbers from anywhere.
-    make([first = out.n > 0 ? rows[0] : 0](int64_t i) { return first + i; });
-  } else {
-    make([rows](int64_t i) { return rows[i]; });
-  }
+  make_rows(x, key_of, partners.base_start[partners.n_classes], recipe_of, threads, interrupt, out);
 }
 
 void interpolate_rows(Rows x, const int64_t* base, const int64_t* partner, const double* weight,

@@ -46,12 +46,12 @@ struct Computed<double> {
 
 template <typename In, typename Out, int kElements>
 __global__ void __launch_bounds__(kThreads)
-    synthesize_kernel(const In* x, Partners partners, const int64_t* rows, int64_t first, Out* out,
-                      int64_t count, int64_t d, int64_t* labels, int lanes) {
+    synthesize_kernel(const In* x, Partners partners, RowNumbers rows, Out* out, int64_t count,
+                      int64_t d, int64_t* labels, int lanes) {
   const int64_t i = global_thread() / lanes;
   if (i >= count) return;
   const int lane = static_cast<int>(global_thread() % lanes);
-  const int64_t number = rows == nullptr ? first + i : rows[i];
+  const int64_t number = rows[i];
   const Draw drawn = draw(partners, number);
   const auto weight = weight_of(partners, drawn.u, typename Computed<In>::type{});
   using Loaded = Vector<In, kElements>;
@@ -74,8 +74,8 @@ __global__ void __launch_bounds__(kThreads)
 
 template <typename Weight>
 __global__ void __launch_bounds__(kThreads)
-    draw_kernel(Partners partners, const int64_t* rows, int64_t count, int64_t* base,
-                int64_t* partner, Weight* weight) {
+    draw_kernel(Partners partners, RowNumbers rows, int64_t count, int64_t* base, int64_t* partner,
+                Weight* weight) {
   const int64_t i = global_thread();
   if (i >= count) return;
   const Draw drawn = draw(partners, rows[i]);
@@ -92,13 +92,13 @@ int lanes_for(int64_t vectors) {
 }
 
 template <typename In, typename Out, int kElements>
-void launch(const Rows& x, const Partners& partners, const int64_t* rows, int64_t first,
-            const MutableRows& out, int64_t* labels, cudaStream_t stream) {
+void launch(const Rows& x, const Partners& partners, RowNumbers rows, const MutableRows& out,
+            int64_t* labels, cudaStream_t stream) {
   const int lanes = lanes_for(x.d / kElements);
   synthesize_kernel<In, Out, kElements>
       <<<blocks_for(out.n, kThreads / lanes, INT32_MAX), kThreads, 0, stream>>>(
-          static_cast<const In*>(x.data), partners, rows, first, static_cast<Out*>(out.data), out.n,
-          x.d, labels, lanes);
+          static_cast<const In*>(x.data), partners, rows, static_cast<Out*>(out.data), out.n, x.d,
+          labels, lanes);
 }
 
 bool is_aligned(const void* pointer, int64_t d, size_t element, int elements) {
@@ -108,8 +108,8 @@ bool is_aligned(const void* pointer, int64_t d, size_t element, int elements) {
 
 }  // namespace
 
-void synthesize(const Rows& x, const Partners& partners, const int64_t* rows, int64_t first,
-                const MutableRows& out, int64_t* labels, cudaStream_t stream) {
+void synthesize(const Rows& x, const Partners& partners, RowNumbers rows, const MutableRows& out,
+                int64_t* labels, cudaStream_t stream) {
   check(x.d == out.d, "out and x differ in features");
   check(out.n < int64_t{INT32_MAX} * 8, "too many rows at a time; make a slice");
   if (out.n == 0) return;
@@ -120,16 +120,16 @@ void synthesize(const Rows& x, const Partners& partners, const int64_t* rows, in
       constexpr int kElements = 16 / static_cast<int>(std::max(sizeof(In), sizeof(Out)));
       if (is_aligned(x.data, x.d, sizeof(In), kElements) &&
           is_aligned(out.data, x.d, sizeof(Out), kElements)) {
-        launch<In, Out, kElements>(x, partners, rows, first, out, labels, stream);
+        launch<In, Out, kElements>(x, partners, rows, out, labels, stream);
       } else {
-        launch<In, Out, 1>(x, partners, rows, first, out, labels, stream);
+        launch<In, Out, 1>(x, partners, rows, out, labels, stream);
       }
     });
   });
   check_launch("synthesize");
 }
 
-void draw_rows(const Partners& partners, const int64_t* rows, int64_t count, int64_t* base,
+void draw_rows(const Partners& partners, RowNumbers rows, int64_t count, int64_t* base,
                int64_t* partner, void* weight, bool wide, cudaStream_t stream) {
   if (count == 0) return;
   const unsigned blocks = blocks_for(count, kThreads);

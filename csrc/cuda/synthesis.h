@@ -11,14 +11,14 @@
 
 namespace expansive::cuda {
 
-// Makes out.n rows: those whose numbers `rows` holds, or first, first + 1, ... where it is null.
-// `labels` takes the class of each, counted as the tables count them; it may be null.
-void synthesize(const Rows& x, const Partners& partners, const int64_t* rows, int64_t first,
-                const MutableRows& out, int64_t* labels, cudaStream_t stream);
+// Makes the first out.n of the numbered rows. `labels` takes the class of each, counted as the
+// tables count them; it may be null.
+void synthesize(const Rows& x, const Partners& partners, RowNumbers rows, const MutableRows& out,
+                int64_t* labels, cudaStream_t stream);
 
 // Base, partner and weight of `count` rows, without the rows. The weights are float64 if `wide`,
 // else float32.
-void draw_rows(const Partners& partners, const int64_t* rows, int64_t count, int64_t* base,
+void draw_rows(const Partners& partners, RowNumbers rows, int64_t count, int64_t* base,
                int64_t* partner, void* weight, bool wide, cudaStream_t stream);
 
 }  // namespace expansive::cuda

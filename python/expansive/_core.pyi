@@ -41,13 +41,14 @@ class PartnerTables:
         high: float,
     ) -> None: ...
     def draw(
-        self, rows: NDArray[np.int64], wide: bool
+        self, rows: NDArray[np.int64] | None, first: int, count: int, wide: bool
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]: ...
     def synthesize(
         self,
         x: NDArray[Any],
         dtype: str,
-        rows: NDArray[np.int64],
+        rows: NDArray[np.int64] | None,
+        first: int,
         out: NDArray[Any],
         out_dtype: str,
         threads: int,

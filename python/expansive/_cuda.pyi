@@ -95,6 +95,7 @@ class PartnerTables:
         self,
         *,
         rows: int,
+        first: int,
         count: int,
         base: int,
         partner: int,

@@ -37,6 +37,16 @@ struct Draw {
   uint32_t u;  // 24 random bits
 };
 
+// Numbers of synthetic rows: those in `picked`, or first, first + 1, ... where it is null.
+struct RowNumbers {
+  const int64_t* picked = nullptr;
+  int64_t first = 0;
+
+  EXPANSIVE_HOST_DEVICE int64_t operator[](int64_t i) const {
+    return picked == nullptr ? first + i : picked[i];
+  }
+};
+
 // The class that owns a synthetic row.
 EXPANSIVE_HOST_DEVICE inline int64_t class_of(const Partners& partners, int64_t row) {
   int64_t low = 0, high = partners.n_classes;  // sample_start[low] <= row < sample_start[high]
@@ -83,8 +93,8 @@ EXPANSIVE_HOST_DEVICE inline double weight_float64(const Partners& partners, uin
   return ::fma(static_cast<double>(u) * 0x1p-24, partners.high - partners.low, partners.low);
 }
 
-// `n` synthetic rows: the numbers in `rows`.
-void synthesize(Rows x, const Partners& partners, const int64_t* rows, int threads,
+// Makes the first out.n of the numbered rows.
+void synthesize(Rows x, const Partners& partners, RowNumbers rows, int threads,
                 Interrupt& interrupt, MutableRows out);
 
 // Rows of given recipes: row i from x[base[i]], x[partner[i]] and weight[i], which holds a float32

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expansive import _core
 from expansive.arrays import Rows
-from expansive.backends.registry import Partners
+from expansive.backends.registry import Partners, RowNumbers, picked_and_first
 from expansive.backends.rotation import find_basis
 
 TAKES_DEVICE_ARRAYS = False
@@ -87,20 +87,20 @@ def build_index(
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
     drawn: tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]] = _tables(partners).draw(
-        rows, weight_dtype is np.float64
+        *picked_and_first(rows), len(rows), weight_dtype is np.float64
     )
     return drawn
 
 
-def synthesize(
-    x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
-) -> None:
+def synthesize(x: Rows, partners: Partners, rows: RowNumbers, out: Rows, threads: int) -> None:
     """Write the synthetic rows into `out`."""
-    _tables(partners).synthesize(x.data, x.dtype, rows, out.data, out.dtype, threads)
+    _tables(partners).synthesize(
+        x.data, x.dtype, *picked_and_first(rows), out.data, out.dtype, threads
+    )
 
 
 def interpolate(

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import DeviceArray, Rows
-from expansive.backends.registry import BackendIndex, Partners
+from expansive.backends.registry import BackendIndex, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = True
 
@@ -77,7 +77,7 @@ def build_index(
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
     from expansive.backends import cuda_synthesis
@@ -88,7 +88,7 @@ def draw(
 def synthesize(
     x: Rows,
     partners: Partners,
-    rows: NDArray[np.int64],
+    rows: RowNumbers,
     out: Rows,
     threads: int,
     labels: DeviceArray | None = None,

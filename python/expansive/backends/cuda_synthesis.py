@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expansive import _cuda
 from expansive.arrays import DeviceArray, Rows
 from expansive.backends.cuda_memory import HOST_DATA, NOTHING, Buffer, Place, place_of
-from expansive.backends.registry import Partners
+from expansive.backends.registry import Partners, RowNumbers, picked_and_first
 
 _Key = tuple[int, int, int]  # the tables, the device and the stream they were brought by
 _brought: dict[_Key, tuple[_cuda.PartnerTables, list[Buffer]]] = {}
@@ -20,7 +20,7 @@ _brought: dict[_Key, tuple[_cuda.PartnerTables, list[Buffer]]] = {}
 def synthesize(
     x: Rows,
     partners: Partners,
-    rows: NDArray[np.int64],
+    rows: RowNumbers,
     out: Rows,
     labels: DeviceArray | None = None,
 ) -> None:
@@ -28,8 +28,8 @@ def synthesize(
     place = place_of(x)
     (n, d), count = x.shape, len(rows)
     source = place.bring(x)
-    first = _first_of_run(rows)
-    numbers = NOTHING if first is not None else place.upload(rows)
+    picked, first = picked_and_first(rows)
+    numbers = NOTHING if picked is None else place.upload(picked)
     on_device = isinstance(out.data, DeviceArray)
     target = Buffer(out.data.pointer) if on_device else place.empty(out.data.nbytes)
     _tables(partners, place).synthesize(
@@ -38,7 +38,7 @@ def synthesize(
         d=d,
         dtype=x.dtype,
         rows=numbers.address,
-        first=first or 0,
+        first=first,
         out=target.address,
         count=count,
         out_dtype=out.dtype,
@@ -50,15 +50,17 @@ def synthesize(
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
     place, count = HOST_DATA, len(rows)
     results = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, weight_dtype)
     buffers = [place.empty(result.nbytes) for result in results]
-    numbers = place.upload(rows)
+    picked, first = picked_and_first(rows)
+    numbers = NOTHING if picked is None else place.upload(picked)
     _tables(partners, place).draw(
         rows=numbers.address,
+        first=first,
         count=count,
         base=buffers[0].address,
         partner=buffers[1].address,
@@ -69,14 +71,6 @@ def draw(
     for buffer, result in zip(buffers, results, strict=True):
         place.download(buffer, result)
     return results
-
-
-def _first_of_run(rows: NDArray[np.int64]) -> int | None:
-    """Give the first number if the others follow one by one: then they need not be brought."""
-    first, last = int(rows[0]), int(rows[-1])
-    if last - first != len(rows) - 1 or not np.array_equal(rows, np.arange(first, last + 1)):
-        return None
-    return first
 
 
 def _tables(partners: Partners, place: Place) -> _cuda.PartnerTables:

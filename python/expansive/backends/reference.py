@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import Rows
-from expansive.backends.registry import Partners
+from expansive.backends.registry import Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -272,9 +272,11 @@ def philox_rounds(
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
+    if isinstance(rows, range):
+        rows = np.arange(rows.start, rows.stop)
     r0, r1, r2, _ = philox4x32(rows.astype(np.uint64), partners.seed)
     group = np.searchsorted(partners.sample_start, rows, side="right") - 1
     n_bases = np.diff(partners.base_start)[group]
@@ -296,9 +298,7 @@ def _fused(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> NDArray[Any]:
     return result
 
 
-def synthesize(
-    x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
-) -> None:
+def synthesize(x: Rows, partners: Partners, rows: RowNumbers, out: Rows, threads: int) -> None:
     """Write ``fma(weight, partner - base, base)`` for each synthetic row."""
     base, partner, weight = draw(partners, rows, x.compute_dtype)
     values = to_float64(x).astype(x.compute_dtype)

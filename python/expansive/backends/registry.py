@@ -25,6 +25,10 @@ _PREFERRED = ("cpu", "reference")
 _PREFERRED_ON_DEVICE = ("cuda", "triton", *_PREFERRED)
 
 
+RowNumbers = range | NDArray[np.int64]
+"""Numbers of synthetic rows: one after the other, or any in any order."""
+
+
 @dataclass(frozen=True)
 class Partners:
     """The drawing tables of a synthesis plan (design: class → base → partner).
@@ -116,14 +120,19 @@ class Backend(Protocol):
         """Make rows ready for about `n_queries` searches."""
 
     def draw(
-        self, partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+        self, partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
         """Give base, partner and weight of each synthetic row."""
 
     def synthesize(
-        self, x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
+        self, x: Rows, partners: Partners, rows: RowNumbers, out: Rows, threads: int
     ) -> None:
         """Write the synthetic rows into `out`."""
+
+
+def picked_and_first(rows: RowNumbers) -> tuple[NDArray[np.int64] | None, int]:
+    """Tell numbers that have to be read, or none, and where they begin otherwise."""
+    return (None, rows.start) if isinstance(rows, range) else (rows, 0)
 
 
 def get_backend(name: str | None = None, on_device: bool = False) -> Backend:

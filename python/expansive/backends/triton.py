@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import Rows
-from expansive.backends.registry import BackendIndex, Partners
+from expansive.backends.registry import BackendIndex, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = True
 
@@ -106,7 +106,7 @@ def build_index(
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
     from expansive.backends import triton_synthesis
@@ -114,9 +114,7 @@ def draw(
     return triton_synthesis.draw(partners, rows, weight_dtype)
 
 
-def synthesize(
-    x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows, threads: int
-) -> None:
+def synthesize(x: Rows, partners: Partners, rows: RowNumbers, out: Rows, threads: int) -> None:
     """Write the synthetic rows into `out`."""
     from expansive.backends import triton_synthesis
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from expansive.arrays import Rows
-from expansive.backends.registry import Partners
+from expansive.backends.registry import Partners, RowNumbers
 from expansive.backends.triton_arrays import beside, device, share, tiles, upload, upload_array
 from expansive.backends.triton_synthesis_kernels import draw_kernel, synthesize_kernel
 
@@ -90,10 +90,10 @@ def _search_steps(partners: Partners) -> int:
 
 
 def draw(
-    partners: Partners, rows: NDArray[np.int64], weight_dtype: type[np.floating[Any]]
+    partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[Any]]:
     """Give base, partner and weight of each synthetic row."""
-    numbers = upload_array(rows)
+    numbers = _upload(rows)
     base, partner = torch.empty_like(numbers), torch.empty_like(numbers)
     span = _span(partners, weight_dtype)
     weight = torch.empty(len(rows), dtype=span.dtype, device=span.device)
@@ -115,15 +115,21 @@ def draw(
     return base.cpu().numpy(), partner.cpu().numpy(), weight.cpu().numpy()
 
 
-def synthesize(x: Rows, partners: Partners, rows: NDArray[np.int64], out: Rows) -> None:
+def synthesize(x: Rows, partners: Partners, rows: RowNumbers, out: Rows) -> None:
     """Write the synthetic rows into `out`."""
     with beside(x):
         target = share(out)
         in_place = target.device == device()
         made = target if in_place else torch.empty_like(target, device=device())
-        _launch(upload(x), partners, upload_array(rows), made, _span(partners, x.compute_dtype))
+        _launch(upload(x), partners, _upload(rows), made, _span(partners, x.compute_dtype))
         if not in_place:
             target.copy_(made)
+
+
+def _upload(rows: RowNumbers) -> Tensor:
+    if isinstance(rows, range):
+        return torch.arange(rows.start, rows.stop, device=device())
+    return upload_array(rows)
 
 
 def _launch(x: Tensor, partners: Partners, rows: Tensor, out: Tensor, span: Tensor) -> None:

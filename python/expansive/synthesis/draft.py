@@ -85,7 +85,7 @@ class Draft:
             self.rows, self.rows.values(), everyone.sample_start.tolist(), strict=False
         ):
             if self._sizes[label] < _NEARLY_ALL * len(rows):
-                samples = np.arange(start, start + self._sizes[label])
+                samples = range(start, start + self._sizes[label])
                 base, _, _ = get_backend("cpu").draw(everyone, samples, np.float32)
                 drawn[label] = np.unique(base)
             else:

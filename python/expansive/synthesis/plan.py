@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arguments, arrays
-from expansive.backends.registry import backend_for, get_backend
+from expansive.backends.registry import RowNumbers, backend_for, get_backend
 from expansive.files import PathLike
 from expansive.neighbors import thread_count
 from expansive.synthesis import partners, plan_file
@@ -224,7 +224,10 @@ class SynthesisPlan:
 
     def labels(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Give the labels of the synthetic rows [start, stop), in the type of y; see `generate`."""
-        return self.labels_of(self._slice(start, stop))
+        rows = self._slice(start, stop)
+        ends = np.clip(self._partners.sample_start, rows.start, rows.stop)
+        repeated: NDArray[Any] = np.repeat(self.classes, np.diff(ends))
+        return repeated
 
     def labels_of(self, rows: Any) -> NDArray[Any]:
         """Give the labels of synthetic rows of any numbers in any order."""
@@ -272,11 +275,13 @@ class SynthesisPlan:
         IndexError
             When the slice is not within the plan.
         """
-        return self.generate_rows(x, self._slice(start, stop), out=out, dtype=dtype)
+        return self._generate(x, self._slice(start, stop), out, dtype)
 
     def generate_rows(self, x: Any, rows: Any, out: Any = None, dtype: Any = None) -> Any:
         """Make synthetic rows of any numbers in any order; see `generate`."""
-        rows = self._row_numbers(rows)
+        return self._generate(x, self._row_numbers(rows), out, dtype)
+
+    def _generate(self, x: Any, rows: RowNumbers, out: Any, dtype: Any) -> Any:
         backend = backend_for(x, self._backend_name)
         data = arrays.as_rows(x, device=backend.TAKES_DEVICE_ARRAYS)
         self._check(x, data, backend, self._threads)
@@ -289,14 +294,14 @@ class SynthesisPlan:
         fix = "give integers"
         return arrays.as_row_indices(rows, self.n_samples, "rows", "the plan", fix)
 
-    def _slice(self, start: int, stop: int | None) -> NDArray[np.int64]:
+    def _slice(self, start: int, stop: int | None) -> range:
         start = operator.index(start)
         stop = self.n_samples if stop is None else operator.index(stop)
         if not 0 <= start <= stop <= self.n_samples:
             raise IndexError(
                 f"slice [{start}, {stop}) is not within the plan's {self.n_samples} rows"
             )
-        return np.arange(start, stop, dtype=np.int64)
+        return range(start, stop)
 
     # ---- keeping a plan -----------------------------------------------------------------------
 
