@@ -1,8 +1,11 @@
 """The rotated screen: whatever basis it looks along, the neighbours are the reference's."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 import expansive as ex
 from cases import ISAS, MAKERS, RELATIONS, assert_same_search, expected_search, isa, look_along
@@ -115,3 +118,17 @@ def test_few_queries_do_not_pay_for_a_rotation(n_queries: int) -> None:
     rng = np.random.default_rng(0)
     x = (rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))).astype(np.float32)
     assert (find_basis(as_rows(x), "euclidean", n_queries, 2) is None) == (n_queries == 1)
+
+
+def test_blas_keeps_its_threads_when_several_look_for_directions_at_once() -> None:
+    rng = np.random.default_rng(0)
+    x = as_rows((rng.standard_normal((9000, 10)) @ rng.standard_normal((10, 400))).astype("f4"))
+
+    def blas_threads() -> list[int]:
+        return [pool["num_threads"] for pool in threadpool_info()]
+
+    before = blas_threads()
+    with ThreadPoolExecutor(4) as pool:
+        found = list(pool.map(lambda _: find_basis(x, "euclidean", 9000, 1), range(12)))
+    assert all(basis is not None for basis in found)
+    assert blas_threads() == before

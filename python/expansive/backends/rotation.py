@@ -7,6 +7,9 @@ NumPy's on one thread: BLAS's threads stay awake for a while and would be in the
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -41,10 +44,12 @@ _PAIR_COST = 6.0
 _LISTED_COST = 4000.0
 _LEAST_LISTED = 512.0
 _RESCREEN_COST = (2000.0, 12.0)
-_PROJECT_COST = 2.0
+_PROJECT_COST = 1.0
 _BYTE_COST = 150.0
 _PLACE_COST = 12_000.0
 _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
+
+_limiting = threading.Lock()
 
 
 def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | None:
@@ -73,13 +78,30 @@ def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | 
         return None
     sample = _take(x, metric, _SAMPLE)
     sample -= sample.mean(axis=0)
-    with threadpool_limits(1, "blas"):
+    with _one_blas_thread():
         directions, coordinates = _leading_directions(sample, min(max(RANKS), d // 2), threads)
         costs = _costs(sample, coordinates, n, n_queries, threads)
     best = min(costs, key=lambda rank: costs[rank])
     if costs[best] >= _WORTH * n_queries * n * d:
         return None
     return np.ascontiguousarray(directions[:best])
+
+
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep BLAS, whose number of threads is the process's, from waking its threads.
+
+    Two that set and restore the number at once could leave it at one for good. So whoever finds
+    another at work leaves the number alone, and never waits, not even in a forked process.
+    """
+    if not _limiting.acquire(blocking=False):
+        yield
+        return
+    try:
+        with threadpool_limits(1, "blas"):
+            yield
+    finally:
+        _limiting.release()
 
 
 def _take(x: Rows, metric: str, count: int) -> Float32:
