@@ -26,6 +26,7 @@ void multiply(const FloatView& a, const FloatView& b, int threads, Interrupt& in
   const Kernels& chosen = kernels();
   const Projection projection(chosen, b);
   const int64_t group = 4 * chosen.tile_queries, width = projection.width();
+  // Copies a power of two apart would share the few places a first-level cache has for them.
   const int64_t copied = a.contiguous_rows() ? 0 : round_up(a.columns, 16) + 16;
   const std::vector<double> origin(static_cast<size_t>(round_up(a.columns, 8)), 0.0);
   parallel_for(divide_up(a.rows, group), threads, interrupt, [&](int64_t task, int) {

@@ -13,10 +13,6 @@ namespace {
 template <int kTileRows, int kVectors>
 void project(const ProjectTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
-  // A pointer for every four rows: more would not fit the registers.
-  constexpr int kPointers = (kTileRows + 3) / 4;
-  const uint32_t* rows[kPointers];
-  for (int g = 0; g < kPointers; ++g) rows[g] = task.rows + 4 * g * task.stride;
   Vector sum[kTileRows][kVectors];
   for (int r = 0; r < kTileRows; ++r) {
     for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_vector();
@@ -26,7 +22,7 @@ void project(const ProjectTask& task) {
     Column column[kVectors];
     for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
     for (int r = 0; r < kTileRows; ++r) {
-      const uint32_t word = rows[r / 4][r % 4 * task.stride + j];
+      const uint32_t word = task.rows[r * task.stride + j];
       for (int v = 0; v < kVectors; ++v) sum[r][v] = multiply_add(word, column[v], sum[r][v]);
     }
   }

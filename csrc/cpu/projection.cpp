@@ -2,8 +2,6 @@
 
 #include <algorithm>
 
-#include "cpu/integers.h"
-
 namespace expansive {
 namespace {
 
@@ -29,11 +27,6 @@ Projection::Projection(const Kernels& kernels, const FloatView& directions)
     uint32_t* out = packed_.data() + i / width * width * words_ + i % width;
     for (int64_t j = 0; j < words_; ++j) out[j * width] = image[static_cast<size_t>(j)];
   }
-}
-
-int64_t Projection::stride() const {
-  // Rows a power of two apart would share the few places that a first-level cache has for them.
-  return round_up(words_, 16) + 16;
 }
 
 int64_t Projection::group() const {

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "cpu/integers.h"
 #include "cpu/isa.h"
 
 namespace expansive {
@@ -29,9 +30,8 @@ class Projection {
   // Rounds the directions, [count][features], to the screen's elements.
   Projection(const Kernels& kernels, const FloatView& directions);
 
-  // Of a row to be projected: its words, and those it is written in, padded.
-  int64_t words() const { return words_; }
-  int64_t stride() const;
+  // Words that a row to be projected is written in.
+  int64_t stride() const { return image_words(*kernels_, round_up(d_, 8)); }
   // Products of a row, those with padding's directions too.
   int64_t width() const { return panels_ * kernels_->panel_columns; }
   // Rows to project at once.
@@ -39,7 +39,8 @@ class Projection {
 
   // A direction as it was rounded.
   void direction(int64_t i, float* out) const;
-  // The products of `count` rows, `stride` words apart in memory for whole tiles, [count][width].
+  // The products of `count` rows, `stride` words apart, [count][width]. Whole tiles of rows are
+  // read.
   void project(const uint32_t* rows, int64_t count, double* products) const;
 
  private:
