@@ -75,7 +75,7 @@ MUTATIONS = {
     ),
     "limit without image error": Mutation(SPACE, "(between_images + error)", "between_images"),
     "limit without the row's norm": Mutation(
-        NEAREST, "point.limit(cutoff, worst)", "point.limit(cutoff, 0.0f)"
+        NEAREST, "point.limit(cutoff, point.largest)", "point.limit(cutoff, 0.0f)"
     ),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
@@ -113,7 +113,7 @@ MUTATIONS = {
     "reach 1 % shorter": Mutation(NEAREST, "squared * (1.0 + kBoxRounding)", "squared * 0.99"),
     "reach without image error": Mutation(
         NEAREST,
-        "screen_.space->reach(screen_.image.error + screen_.worst, limit_)",
+        "screen_.space->reach(screen_.error(), limit_)",
         "screen_.space->reach(0.0, limit_)",
     ),
     "reach of a tile's first query": Mutation(

@@ -79,7 +79,7 @@ float Nearest::make_room(CandidateList& list, double seen) {
     if (is_crowded(list)) rescreen(list);
     if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept();
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first(), screen_.largest);
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
     if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
     drop_below(list, std::max(screen_.threshold, guess_));
     lengthen(list);
@@ -103,7 +103,7 @@ bool Nearest::settle(CandidateList& list) {
     rescreen(list);
     refine_kept();
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first(), screen_.largest);
+    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
     refine(list);
   }
   return guess_ > screen_.threshold;
@@ -111,7 +111,7 @@ bool Nearest::settle(CandidateList& list) {
 
 float Nearest::reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
-  const double squared = screen_.space->reach(screen_.image.error + screen_.worst, limit_);
+  const double squared = screen_.space->reach(screen_.error(), limit_);
   return -round_down(-(squared * (1.0 + kBoxRounding) + 0x1p-100));
 }
 
@@ -129,13 +129,13 @@ float Nearest::find_cutoff(const CandidateList& list, int64_t wanted) const {
   return database_->kernels->find_cutoff(list.values, list.count, wanted);
 }
 
-// By the values of a screen and the norms (or errors) that belong to them, by column; none is above
-// `worst`. That serves for all, unless it makes the limit much looser than none would.
+// By the values of a screen and the norms (or errors) that belong to them, by column. The largest
+// of all rows serves for all, unless it makes the limit much looser than none would.
 template <typename Point>
-void Nearest::prune(CandidateList& list, const Point& point, const float* norms, float worst) {
+void Nearest::prune(CandidateList& list, const Point& point, const float* norms) {
   if (list.count <= k_) return;
   const float cutoff = find_cutoff(list, k_);
-  double limit = point.limit(cutoff, worst);
+  double limit = point.limit(cutoff, point.largest);
   if (!(limit <= point.limit(cutoff, 0.0f) * kHardly)) {
     limit = point.limit(cutoff, database_->kernels->largest_norm(list, cutoff, norms));
   }
@@ -198,8 +198,7 @@ void Nearest::rescreen(const CandidateList& list, float from) {
   kept_columns_.resize(kept_values_.size());
   CandidateList kept = view(kept_values_, kept_columns_);
   drop_below(kept, bytes_.threshold);
-  prune(kept, bytes_, panels_->byte_errors() - panels_->first(),
-        std::numeric_limits<float>::infinity());
+  prune(kept, bytes_, panels_->byte_errors() - panels_->first());
   kept_values_.resize(static_cast<size_t>(kept.count));
   kept_columns_.resize(static_cast<size_t>(kept.count));
 }

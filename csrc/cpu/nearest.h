@@ -54,18 +54,23 @@ struct ScreenPoint {
   float largest = 0.0f;  // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
+  // Above the error of a pair's distance.
+  double error() const { return image.error + worst; }
   void lower(double limit) { threshold = space->threshold(image, worst, limit); }
   // What it would be if the k-th nearest row had this value, but for roundings: no bound.
   float threshold_at(float value) const {
     return space->threshold(image, worst, space->about(image, value));
   }
   double limit(float value, float half_norm) const {
-    return space->limit(image.squared_norm, image.error + worst, value, half_norm);
+    return space->limit(image.squared_norm, error(), value, half_norm);
   }
 };
 
 // The same for byte images.
 struct BytePoint {
+  // Errors of bytes differ too much for the largest to serve for all.
+  static constexpr float largest = std::numeric_limits<float>::infinity();
+
   const ByteSpace* space = nullptr;
   const uint8_t* image = nullptr;
   double error = 0.0;  // of the query's image
@@ -108,7 +113,7 @@ class Nearest {
   void drop_unrelated(CandidateList& list) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
   template <typename Point>
-  void prune(CandidateList& list, const Point& point, const float* norms, float worst);
+  void prune(CandidateList& list, const Point& point, const float* norms);
   void lengthen(CandidateList& list) const;
   template <typename Take>
   void take_best(CandidateList& list, int64_t best, const float& threshold, const Take& take);

@@ -28,8 +28,7 @@ def synthesize(
     place = place_of(x)
     (n, d), count = x.shape, len(rows)
     source = place.bring(x)
-    picked, first = picked_and_first(rows)
-    numbers = NOTHING if picked is None else place.upload(picked)
+    numbers, first = _bring(rows, place)
     on_device = isinstance(out.data, DeviceArray)
     target = Buffer(out.data.pointer) if on_device else place.empty(out.data.nbytes)
     _tables(partners, place).synthesize(
@@ -56,8 +55,7 @@ def draw(
     place, count = HOST_DATA, len(rows)
     results = np.empty(count, np.int64), np.empty(count, np.int64), np.empty(count, weight_dtype)
     buffers = [place.empty(result.nbytes) for result in results]
-    picked, first = picked_and_first(rows)
-    numbers = NOTHING if picked is None else place.upload(picked)
+    numbers, first = _bring(rows, place)
     _tables(partners, place).draw(
         rows=numbers.address,
         first=first,
@@ -71,6 +69,12 @@ def draw(
     for buffer, result in zip(buffers, results, strict=True):
         place.download(buffer, result)
     return results
+
+
+def _bring(rows: RowNumbers, place: Place) -> tuple[Buffer, int]:
+    """Bring numbers that have to be read, and tell where others begin."""
+    picked, first = picked_and_first(rows)
+    return NOTHING if picked is None else place.upload(picked), first
 
 
 def _tables(partners: Partners, place: Place) -> _cuda.PartnerTables:
