@@ -111,18 +111,22 @@ def test_many_rows_on_many_threads(backend: str) -> None:
         assert_same_bits(plan.generate(x), expected.generate(x), f"{threads} threads")
 
 
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-def test_rows_made_base_by_base_stand_where_they_belong(dtype: str) -> None:
-    # Rows and output both outgrow the caches, which is when the kernel changes its order.
+@pytest.mark.parametrize(
+    ("n", "d", "dtype"),
+    [(70_000, 32, "float32"), (70_000, 32, "float64"), (1_200_000, 2, "float32")],
+)
+def test_rows_made_base_by_base_stand_where_they_belong(n: int, d: int, dtype: str) -> None:
+    # Rows and output both outgrow the caches, which is when the kernel changes its order: a million
+    # rows at a time.
     rng = np.random.default_rng(0)
-    x = rng.standard_normal((70_000, 32)).astype(dtype)
-    plan = Plan.random(x, np.repeat([0, 1], [69_000, 1000]))
+    x = rng.standard_normal((n, d)).astype(dtype)
+    plan = Plan.random(x, np.repeat([0, 1], [n - 1000, 1000]))
     partners = plan._partners
-    links = rng.integers(0, len(x), 3000)
+    links = rng.integers(0, n, 3000)
     plan._partners = replace(
         partners, partners=links, partner_start=np.arange(0, 3001, 3), high=0.5, seed=2**40 + 1
     )
-    assert plan.n_samples == 68_000
+    assert plan.n_samples == n - 2000
     made = plan.generate(x)
     some = np.unique(rng.integers(0, plan.n_samples, 500))
     plan._backend_name = "reference"

@@ -97,6 +97,14 @@ struct RefineTask {
   double* squared_distances;  // [count]
 };
 
+// The first three random words of some synthetic rows: see random.h.
+struct DrawTask {
+  const int64_t* rows;
+  int64_t count;
+  uint64_t seed;
+  uint32_t* words[3];  // [count] each
+};
+
 struct InterpolateTask {
   const void* base;
   const void* partner;
@@ -142,6 +150,7 @@ struct Kernels {
   // Passes over candidate lists: see lists.h.
   float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);
   float (*largest_norm)(const CandidateList& list, float cutoff, const float* norms);
+  void (*draw_words)(const DrawTask&);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]
   // NaN or infinity if the row holds one: see magnitude.h.
   double (*largest_magnitude[kDTypes])(const void* row, int64_t d);

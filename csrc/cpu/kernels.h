@@ -10,6 +10,7 @@
 #include "cpu/lists.h"
 #include "cpu/magnitude.h"
 #include "cpu/project.h"
+#include "cpu/random.h"
 #include "cpu/refine.h"
 #include "cpu/screen.h"
 
@@ -39,6 +40,7 @@ constexpr Kernels make_kernels(const char* name) {
       {refine_rows<Half>, refine_rows<BFloat16>, refine_rows<float>, refine_rows<double>},
       find_cutoff,
       largest_norm,
+      draw_words,
       {
           {interpolate<Half, Half>, interpolate<Half, BFloat16>, interpolate<Half, float>,
            interpolate<Half, double>},

@@ -6,3 +6,7 @@
 #else
 #define EXPANSIVE_HOST_DEVICE
 #endif
+
+// No copy of its own that a linker could choose for everybody: a header of such functions may be
+// compiled for several instruction sets.
+#define EXPANSIVE_ALWAYS_INLINE inline __attribute__((always_inline))

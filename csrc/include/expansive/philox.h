@@ -12,7 +12,8 @@ struct Philox4 {
   uint32_t word[4];
 };
 
-EXPANSIVE_HOST_DEVICE inline Philox4 philox4x32(Philox4 counter, uint32_t key0, uint32_t key1) {
+EXPANSIVE_HOST_DEVICE EXPANSIVE_ALWAYS_INLINE Philox4 philox4x32(Philox4 counter, uint32_t key0,
+                                                                 uint32_t key1) {
   for (int round = 0; round < 10; ++round) {
     const uint64_t product0 = uint64_t{0xD2511F53u} * counter.word[0];
     const uint64_t product1 = uint64_t{0xCD9E8D57u} * counter.word[2];
@@ -27,7 +28,7 @@ EXPANSIVE_HOST_DEVICE inline Philox4 philox4x32(Philox4 counter, uint32_t key0, 
 }
 
 // The numbers of synthetic row i: counter (i low, i high, 0, 0), key = seed.
-EXPANSIVE_HOST_DEVICE inline Philox4 philox_of_row(uint64_t i, uint64_t seed) {
+EXPANSIVE_HOST_DEVICE EXPANSIVE_ALWAYS_INLINE Philox4 philox_of_row(uint64_t i, uint64_t seed) {
   const Philox4 counter{{static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), 0u, 0u}};
   return philox4x32(counter, static_cast<uint32_t>(seed), static_cast<uint32_t>(seed >> 32));
 }

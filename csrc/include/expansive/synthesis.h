@@ -70,18 +70,19 @@ EXPANSIVE_HOST_DEVICE inline int64_t pick_base(const Partners& partners, int64_t
   return first + pick(word, partners.base_start[group + 1] - first);
 }
 
-EXPANSIVE_HOST_DEVICE inline int64_t draw_base(const Partners& partners, int64_t row) {
-  const Philox4 random = philox_of_row(static_cast<uint64_t>(row), partners.seed);
-  return pick_base(partners, row, random.word[0]);
+// What a row's random words pick.
+EXPANSIVE_HOST_DEVICE inline Draw pick_all(const Partners& partners, int64_t row, uint32_t word0,
+                                           uint32_t word1, uint32_t word2) {
+  const int64_t base = pick_base(partners, row, word0);
+  const int64_t first_partner = partners.partner_start[base];
+  const int64_t partner =
+      first_partner + pick(word1, partners.partner_start[base + 1] - first_partner);
+  return {partners.bases[base], partners.partners[partner], word2 >> 8};
 }
 
 EXPANSIVE_HOST_DEVICE inline Draw draw(const Partners& partners, int64_t row) {
   const Philox4 random = philox_of_row(static_cast<uint64_t>(row), partners.seed);
-  const int64_t base = pick_base(partners, row, random.word[0]);
-  const int64_t first_partner = partners.partner_start[base];
-  const int64_t partner =
-      first_partner + pick(random.word[1], partners.partner_start[base + 1] - first_partner);
-  return {partners.bases[base], partners.partners[partner], random.word[2] >> 8};
+  return pick_all(partners, row, random.word[0], random.word[1], random.word[2]);
 }
 
 EXPANSIVE_HOST_DEVICE inline float weight_float32(const Partners& partners, uint32_t u) {
