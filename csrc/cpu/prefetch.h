@@ -11,6 +11,8 @@ namespace {
 inline void prefetch(const void* data, int64_t size) {
   const char* bytes = static_cast<const char*>(data);
   for (int64_t offset = 0; offset < size; offset += 64) __builtin_prefetch(bytes + offset);
+  __builtin_prefetch(bytes + size - 1);  // rows need not begin with a cache line
+  asm volatile("");  // GCC drops calls of a function that does nothing but prefetch
 }
 
 // Of a long row the beginning: the processor sees where it goes on.
