@@ -149,6 +149,7 @@ struct Kernels {
   void (*refine_rows[kDTypes])(const RefineTask&);
   // Passes over candidate lists: see lists.h.
   float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);
+  void (*find_ranks)(const double* values, int64_t count, int64_t* ranks);
   float (*largest_norm)(const CandidateList& list, float cutoff, const float* norms);
   void (*draw_words)(const DrawTask&);
   void (*interpolate[kDTypes][kDTypes])(const InterpolateTask&);  // [x][out]

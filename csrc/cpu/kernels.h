@@ -39,6 +39,7 @@ constexpr Kernels make_kernels(const char* name) {
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},
       {refine_rows<Half>, refine_rows<BFloat16>, refine_rows<float>, refine_rows<double>},
       find_cutoff,
+      find_ranks,
       largest_norm,
       draw_words,
       {

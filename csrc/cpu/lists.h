@@ -32,6 +32,21 @@ inline float find_cutoff(const float* values, int64_t count, int64_t wanted) {
   return low;
 }
 
+// How many of `count` values are less than each. Quadratic, but in vectors: for few values.
+inline void find_ranks(const double* values, int64_t count, int64_t* ranks) {
+  constexpr int64_t kAtOnce = 8;  // counters in a register or two
+  for (int64_t from = 0; from < count; from += kAtOnce) {
+    const int64_t many = count - from < kAtOnce ? count - from : kAtOnce;
+    double own[kAtOnce] = {};
+    int64_t less[kAtOnce] = {};
+    for (int64_t i = 0; i < many; ++i) own[i] = values[from + i];
+    for (int64_t j = 0; j < count; ++j) {
+      for (int64_t i = 0; i < kAtOnce; ++i) less[i] += values[j] < own[i] ? 1 : 0;
+    }
+    for (int64_t i = 0; i < many; ++i) ranks[from + i] = less[i];
+  }
+}
+
 // The largest magnitude of norms[column] among candidates that reach the cutoff.
 inline float largest_norm(const CandidateList& list, float cutoff, const float* norms) {
   float largest = 0.0f;

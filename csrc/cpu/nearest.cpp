@@ -9,6 +9,9 @@ namespace {
 // How much looser a limit may be for being found sooner.
 constexpr double kHardly = 1.0 + 0x1p-10;
 
+// Up to here it is quicker to count ranks than to sort.
+constexpr size_t kFew = 256;
+
 // Without branches: which candidates stay is hard to predict.
 template <typename Keeps>
 void keep_if(CandidateList& list, const Keeps& keeps) {
@@ -94,7 +97,7 @@ float Nearest::make_room(CandidateList& list, double seen) {
 void Nearest::lengthen(CandidateList& list) const {
   const int64_t length = list_length(*database_, k_);
   const bool crowded = is_crowded(list) && list.full < length;
-  list.full = crowded ? length : std::min(length, list.full * 3 / 2);
+  list.full = crowded ? length : std::min(length, list.full * 4 / 3);
 }
 
 bool Nearest::settle(CandidateList& list) {
@@ -208,7 +211,8 @@ void Nearest::rescreen(const CandidateList& list, float from) {
 // three standard deviations and two.
 float Nearest::guess(const CandidateList& list, double seen) const {
   const double expected = static_cast<double>(k_) * seen;
-  const auto rank = static_cast<int64_t>(std::ceil(expected + 3.0 * std::sqrt(expected) + 2.0));
+  const double deviation = std::sqrt(expected * (1.0 - seen));
+  const auto rank = static_cast<int64_t>(std::ceil(expected + 3.0 * deviation + 2.0));
   if (rank >= std::min(k_, list.count)) return screen_.threshold;
   return screen_.threshold_at(find_cutoff(list, rank));
 }
@@ -218,9 +222,12 @@ void Nearest::refine(CandidateList& list) {
   if (list.count == 0) return;
   const double* query = widen();
   const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
-  take_best_first(list, k_, threshold, [this, query](const CandidateList& some, float from) {
-    measure(some, from, query);
-  });
+  // Where few more than k are left, finding the best of them takes longer than measuring all.
+  constexpr int64_t kFewElements = 4096;
+  const bool all_at_once = (list.count - k_) * (database_->rows.d + 32) <= kFewElements;
+  take_best_first(
+      list, all_at_once ? list.count : k_, threshold,
+      [this, query](const CandidateList& some, float from) { measure(some, from, query); });
 }
 
 void Nearest::refine_kept() {
@@ -239,30 +246,67 @@ const double* Nearest::widen() const {
   return widened.data();
 }
 
+// Without branches, as in keep_if.
 void Nearest::measure(const CandidateList& list, float from, const double* query) {
   thread_local std::vector<int64_t> rows;
   thread_local std::vector<double> measured;
-  rows.clear();
+  rows.resize(static_cast<size_t>(list.count));
+  size_t count = 0;
   for (int64_t i = 0; i < list.count; ++i) {
-    if (list.values[i] >= from) rows.push_back(database_->grouping.row(list.columns[i]));
+    rows[count] = database_->grouping.row(list.columns[i]);
+    count += list.values[i] >= from ? 1 : 0;
   }
-  measured.resize(rows.size());
+  measured.resize(count);
   database_->kernels->refine_rows[database_->dtype()](
       {query, database_->rows.data, database_->rows.d,
        database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows.data(),
-       static_cast<int64_t>(rows.size()), limit_, measured.data()});
-  for (size_t i = 0; i < rows.size(); ++i) {
-    if (measured[i] <= limit_) found_.push_back({measured[i], rows[i]});
+       static_cast<int64_t>(count), limit_, measured.data()});
+  size_t n = found_.size();
+  found_.resize(n + count);
+  for (size_t i = 0; i < count; ++i) {
+    found_[n] = {measured[i], rows[i]};
+    n += measured[i] <= limit_ ? 1 : 0;
   }
+  found_.resize(n);
   keep_nearest();
 }
 
 void Nearest::keep_nearest() {
   const auto k = static_cast<size_t>(k_);
   if (found_.size() < k) return;
-  std::nth_element(found_.begin(), found_.begin() + (k_ - 1), found_.end());
+  if (found_.size() > kFew) {
+    std::nth_element(found_.begin(), found_.begin() + (k_ - 1), found_.end());
+  } else {
+    order();
+  }
   found_.resize(k);
   lower_limit(found_.back().squared_distance);
+}
+
+void Nearest::order() {
+  if (std::is_sorted(found_.begin(), found_.end())) return;
+  if (found_.size() > kFew || !order_by_ranks()) std::sort(found_.begin(), found_.end());
+}
+
+// False if distances tie, which ranks alone do not decide.
+bool Nearest::order_by_ranks() {
+  thread_local std::vector<double> distances;
+  thread_local std::vector<int64_t> ranks;
+  thread_local std::vector<Neighbor> ordered;
+  const size_t n = found_.size();
+  distances.resize(n);
+  ranks.resize(n);
+  ordered.resize(n);
+  for (size_t i = 0; i < n; ++i) distances[i] = found_[i].squared_distance;
+  database_->kernels->find_ranks(distances.data(), static_cast<int64_t>(n), ranks.data());
+  size_t sum = 0;
+  for (size_t i = 0; i < n; ++i) {
+    ordered[static_cast<size_t>(ranks[i])] = found_[i];
+    sum += static_cast<size_t>(ranks[i]);
+  }
+  if (sum != n * (n - 1) / 2) return false;
+  std::copy(ordered.begin(), ordered.end(), found_.begin());
+  return true;
 }
 
 void Nearest::lower_limit(double limit) {
@@ -273,7 +317,7 @@ void Nearest::lower_limit(double limit) {
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {
-  std::sort(found_.begin(), found_.end());
+  order();
   return found_;
 }
 

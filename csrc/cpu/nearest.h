@@ -128,6 +128,8 @@ class Nearest {
   const double* widen() const;
   void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest();
+  void order();
+  bool order_by_ranks();
   void lower_limit(double limit);
 
   const Database* database_;

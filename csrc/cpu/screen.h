@@ -16,20 +16,28 @@ namespace {
 
 // Appends what reaches its query's threshold to the query's list. True if a list is full.
 template <int kTileQueries, int kVectors>
-__attribute__((noinline)) bool collect(const ScreenTask& task, int64_t panel, const Vector* sums) {
+bool collect(const ScreenTask& task, int64_t panel, const Vector* sums) {
   bool full = false;
   const uint32_t first =
       task.column_offset + static_cast<uint32_t>(panel * kVectors * Vector::kWidth);
-  for (int q = 0; q < kTileQueries; ++q, sums += kVectors) {
+  uint32_t reached[kTileQueries][kVectors], queries = 0;
+  for (int q = 0; q < kTileQueries; ++q) {
+    uint32_t any = 0;
+    for (int v = 0; v < kVectors; ++v) {
+      reached[q][v] = lanes_at_least(sums[q * kVectors + v], task.thresholds[q]);
+      any |= reached[q][v];
+    }
+    queries |= (any != 0 ? 1u : 0u) << q;
+  }
+  for (; queries != 0; queries &= queries - 1) {
+    const int q = __builtin_ctz(queries);
     CandidateList& list = task.lists[q];
     for (int v = 0; v < kVectors; ++v) {
-      const uint32_t reached = lanes_at_least(sums[v], task.thresholds[q]);
-      if (reached == 0) continue;
-      list.count +=
-          append_lanes(sums[v], reached, first + static_cast<uint32_t>(v * Vector::kWidth),
-                       list.values + list.count, list.columns + list.count);
-      full = full || list.count >= list.full;
+      list.count += append_lanes(sums[q * kVectors + v], reached[q][v],
+                                 first + static_cast<uint32_t>(v * Vector::kWidth),
+                                 list.values + list.count, list.columns + list.count);
     }
+    full = full || list.count >= list.full;
   }
   return full;
 }
