@@ -248,65 +248,56 @@ const double* Nearest::widen() const {
 
 // Without branches, as in keep_if.
 void Nearest::measure(const CandidateList& list, float from, const double* query) {
-  thread_local std::vector<int64_t> rows;
-  thread_local std::vector<double> measured;
-  rows.resize(static_cast<size_t>(list.count));
-  size_t count = 0;
+  thread_local Found found;
+  found.assign(found_, list.count);
+  int64_t* rows = found.rows.data() + found_.size();
+  double* measured = found.squared_distances.data() + found_.size();
+  int64_t count = 0;
   for (int64_t i = 0; i < list.count; ++i) {
     rows[count] = database_->grouping.row(list.columns[i]);
     count += list.values[i] >= from ? 1 : 0;
   }
-  measured.resize(count);
   database_->kernels->refine_rows[database_->dtype()](
       {query, database_->rows.data, database_->rows.d,
-       database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows.data(),
-       static_cast<int64_t>(count), limit_, measured.data()});
-  size_t n = found_.size();
-  found_.resize(n + count);
-  for (size_t i = 0; i < count; ++i) {
-    found_[n] = {measured[i], rows[i]};
-    n += measured[i] <= limit_ ? 1 : 0;
+       database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows, count, limit_,
+       measured});
+  int64_t near = 0;  // there are k within the limit, so the others need not be ordered
+  for (int64_t i = 0; i < count; ++i) {
+    rows[near] = rows[i];
+    measured[near] = measured[i];
+    near += measured[i] <= limit_ ? 1 : 0;
   }
-  found_.resize(n);
-  keep_nearest();
+  keep_nearest(found, found_.size() + static_cast<size_t>(near));
 }
 
-void Nearest::keep_nearest() {
-  const auto k = static_cast<size_t>(k_);
-  if (found_.size() < k) return;
-  if (found_.size() > kFew) {
-    std::nth_element(found_.begin(), found_.begin() + (k_ - 1), found_.end());
-  } else {
-    order();
+// Of the first n of some rows.
+void Nearest::keep_nearest(const Found& some, size_t n) {
+  thread_local std::vector<Neighbor> nearest;
+  nearest.resize(n);
+  const size_t kept = std::min(static_cast<size_t>(k_), n);
+  if (n > kFew || !order_by_ranks(some, nearest)) {
+    for (size_t i = 0; i < n; ++i) nearest[i] = {some.squared_distances[i], some.rows[i]};
+    const auto end = nearest.begin() + static_cast<int64_t>(kept);
+    std::nth_element(nearest.begin(), end - (kept > 0 ? 1 : 0), nearest.end());
   }
-  found_.resize(k);
-  lower_limit(found_.back().squared_distance);
+  found_.assign(nearest.begin(), nearest.begin() + static_cast<int64_t>(kept));
+  if (n >= static_cast<size_t>(k_)) lower_limit(found_.back().squared_distance);
 }
 
-void Nearest::order() {
-  if (std::is_sorted(found_.begin(), found_.end())) return;
-  if (found_.size() > kFew || !order_by_ranks()) std::sort(found_.begin(), found_.end());
-}
-
-// False if distances tie, which ranks alone do not decide.
-bool Nearest::order_by_ranks() {
-  thread_local std::vector<double> distances;
+// Puts each of the first rows where it belongs, as many as fit; false if distances tie, which ranks
+// alone do not decide.
+bool Nearest::order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const {
   thread_local std::vector<int64_t> ranks;
-  thread_local std::vector<Neighbor> ordered;
-  const size_t n = found_.size();
-  distances.resize(n);
+  const size_t n = ordered.size();
   ranks.resize(n);
-  ordered.resize(n);
-  for (size_t i = 0; i < n; ++i) distances[i] = found_[i].squared_distance;
-  database_->kernels->find_ranks(distances.data(), static_cast<int64_t>(n), ranks.data());
+  database_->kernels->find_ranks(some.squared_distances.data(), static_cast<int64_t>(n),
+                                 ranks.data());
   size_t sum = 0;
   for (size_t i = 0; i < n; ++i) {
-    ordered[static_cast<size_t>(ranks[i])] = found_[i];
+    ordered[static_cast<size_t>(ranks[i])] = {some.squared_distances[i], some.rows[i]};
     sum += static_cast<size_t>(ranks[i]);
   }
-  if (sum != n * (n - 1) / 2) return false;
-  std::copy(ordered.begin(), ordered.end(), found_.begin());
-  return true;
+  return sum == n * (n - 1) / 2;
 }
 
 void Nearest::lower_limit(double limit) {
@@ -317,13 +308,15 @@ void Nearest::lower_limit(double limit) {
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {
-  order();
+  if (!std::is_sorted(found_.begin(), found_.end())) std::sort(found_.begin(), found_.end());
   return found_;
 }
 
 void Nearest::merge(const Nearest& other) {
-  found_.insert(found_.end(), other.found_.begin(), other.found_.end());
-  keep_nearest();
+  Found both;
+  both.assign(found_, static_cast<int64_t>(other.found_.size()));
+  for (size_t i = 0; i < other.found_.size(); ++i) both.set(found_.size() + i, other.found_[i]);
+  keep_nearest(both, both.rows.size());
 }
 
 }  // namespace expansive

@@ -30,6 +30,24 @@ struct Neighbor {
   }
 };
 
+// Rows that have been measured, in no order.
+struct Found {
+  std::vector<double> squared_distances;
+  std::vector<int64_t> rows;
+
+  void set(size_t i, const Neighbor& neighbor) {
+    squared_distances[i] = neighbor.squared_distance;
+    rows[i] = neighbor.row;
+  }
+  // What is given, and room for more.
+  void assign(const std::vector<Neighbor>& some, int64_t more) {
+    const size_t n = some.size() + static_cast<size_t>(more);
+    squared_distances.resize(n);
+    rows.resize(n);
+    for (size_t i = 0; i < some.size(); ++i) set(i, some[i]);
+  }
+};
+
 // Candidates a list holds beside one panel, in the end and at first. Between two prunings the
 // threshold is stale, so a longer list means fewer prunings but more candidates; this is near the
 // best of both. Candidates to be screened again are many and cheap.
@@ -127,9 +145,8 @@ class Nearest {
   void refine_kept();
   const double* widen() const;
   void measure(const CandidateList& list, float from, const double* query);
-  void keep_nearest();
-  void order();
-  bool order_by_ranks();
+  void keep_nearest(const Found& some, size_t n);
+  bool order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const;
   void lower_limit(double limit);
 
   const Database* database_;
