@@ -116,6 +116,32 @@ Attack huge_offset(Random& random) {
   return {"huge offset", make(400, 8, [&](int64_t, int64_t) { return 1e6 + normal(random); }), 4};
 }
 
+// Whole numbers in a small cube, and far rows, each along an axis, which make the scale of whole
+// elements 1: images lose nothing, half norms are halves of whole numbers, and neighbours tie.
+Attack whole_ties(Random& random) {
+  Matrix x = make(900, 5, [&](int64_t i, int64_t) { return i % 3 > 0 ? 0 : whole(random, -2, 2); });
+  for (int64_t i = 0; i < x.n; ++i) {
+    if (i % 3 > 0) x.row(i)[whole(random, 0, 4)] = i % 3 == 1 ? 8000.0 : -8000.0;
+  }
+  return {"whole ties", x, 7};
+}
+
+// Every tenth row is outside the ball of elements that are whole numbers, along a few directions:
+// on its surface a direction's rows are all in one place. Half of them have their nearest row
+// beside them. None is sampled.
+Attack far_out(Random& random) {
+  const int64_t d = 16;
+  Matrix x = make(2550, d, [&](int64_t, int64_t) { return normal(random); });
+  for (int64_t i = 5; i < x.n; i += 10) {
+    const double length = 40.0 * whole(random, 1, 4);
+    for (int64_t j = 0; j < d; ++j) {
+      const double way = ((i / 20) >> (j % 2)) % 2 == 0 ? 1.0 : -1.0;
+      x.row(i)[j] = static_cast<float>(way * length + 0.3 * normal(random));
+    }
+  }
+  return {"far out", x, 3, {}, 5};
+}
+
 Attack subnormal_rows(Random& random) {
   return {"subnormal rows",
           make(300, 8, [&](int64_t, int64_t) { return whole(random, -9, 9) * 0x1p-149; }), 5};
@@ -333,6 +359,8 @@ std::vector<Attack> attacks() {
           aligned_roundings(random),
           one_huge_coordinate(random),
           huge_offset(random),
+          whole_ties(random),
+          far_out(random),
           subnormal_rows(random),
           aligned_roundings_in_line(random),
           aligned_sums(random),

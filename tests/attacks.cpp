@@ -22,8 +22,19 @@ namespace expansive {
 
 extern const Kernels kernels_generic;
 extern const Kernels kernels_coarse;  // the same with images rounded to eight bits
+#if defined(EXPANSIVE_X86)
+extern const Kernels kernels_avx2;  // with images of whole numbers
+#endif
 
 namespace {
+
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> all = {&kernels_coarse, &kernels_generic};
+#if defined(EXPANSIVE_X86)
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&kernels_avx2);
+#endif
+  return all;
+}
 
 const Kernels* chosen = &kernels_generic;
 
@@ -120,7 +131,7 @@ int main(int argc, char** argv) {
   int failures = 0;
   for (const Attack& attack : attacks()) {
     const Found right = expected(attack);
-    for (const Kernels* table : {&kernels_coarse, &kernels_generic}) {
+    for (const Kernels* table : tables()) {
       chosen = table;
       if (is_found(attack, right)) continue;
       std::printf("%s: %s\n", table->name, attack.name);

@@ -7,6 +7,7 @@ a program that searches adversarial data (attacks.cpp). Number 0 is the code as 
 from __future__ import annotations
 
 import os
+import platform
 import shutil
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
@@ -36,6 +37,9 @@ UNITS = (
 )
 COMPILER = os.environ.get("CXX", "g++")
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread"]
+# Images of whole numbers are attacked where a processor has them.
+X86 = platform.machine() in ("x86_64", "AMD64")
+X86_OPTIONS = {"kernels_avx2": ["-mavx2", "-mfma", "-mf16c"]}
 
 
 COARSE_ROUNDING = """[](double value) {
@@ -52,7 +56,8 @@ class Mutation(NamedTuple):
     new: str
 
 
-SPACE, IMAGES, NEAREST = "screen_space.h", "images.cpp", "nearest.cpp"
+SPACE, IMAGES = "screen_space.h", "images.cpp"
+NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
 REACH = "scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp"
@@ -62,7 +67,7 @@ MUTATIONS = {
     "no image error": Mutation(SPACE, "std::sqrt(row.squared_error)", "0.0"),
     "no rounding of products": Mutation(SPACE, "roundings / (1.0 - roundings) * kUp", "0.0"),
     "no underflow of products": Mutation(
-        SPACE, "(terms + 1.0) * kernels.underflow_per_term", "0.0"
+        SPACE, "(terms + 1.0) * kernels.elements.underflow_per_term", "0.0"
     ),
     "no underflow of distances": Mutation(
         SPACE, "(static_cast<double>(d) + 8.0) * 0x1p-1073", "0.0"
@@ -77,6 +82,11 @@ MUTATIONS = {
     "limit without the row's norm": Mutation(
         NEAREST, "point.limit(cutoff, point.largest)", "point.limit(cutoff, 0.0f)"
     ),
+    "limit of floored half norms": Mutation(SPACE, "whole_ ? 1.0 : 0x1p-148", "0x1p-148"),
+    "rows not drawn in": Mutation(
+        IMAGES, "farthest * kUp <= kernels_->elements.radius", "farthest < 1e300"
+    ),
+    "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + drawn_in", "0.0"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(
@@ -85,7 +95,7 @@ MUTATIONS = {
     "no error of the rest": Mutation(
         IMAGES, "std::min(std::sqrt(shift), shift / rest) * kUp", "0.0"
     ),
-    "no rounding before rotation": Mutation(IMAGES, "rounding_error(placed)", "0.0"),
+    "no rounding before rotation": Mutation(IMAGES, "placed.error", "0.0"),
     "guesses not checked": Mutation(NEAREST, "guess_ > screen_.threshold", "false"),
     "byte value without the row's error": Mutation(
         NEAREST, "panels_->byte_error(columns[i])", "0.0f"
@@ -164,12 +174,15 @@ def attacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
     add_coarse_kernels(folder / "cpu")
     mutate(folder / "cpu")
     (folder / "mutant.h").write_text("extern int expansive_mutant;\n")
-    sources = [folder / "cpu" / f"{unit}.cpp" for unit in UNITS] + [TESTS / "attacks.cpp"]
+    units = [*UNITS, *(X86_OPTIONS if X86 else {})]
+    sources = [folder / "cpu" / f"{unit}.cpp" for unit in units] + [TESTS / "attacks.cpp"]
+    options = [*OPTIONS, *(["-DEXPANSIVE_X86"] if X86 else [])]
 
     def compiled(source: Path) -> Path:
         target = folder / f"{source.stem}.o"
         include = [f"-I{folder}", f"-I{CSRC / 'include'}", "-include", str(folder / "mutant.h")]
-        run([COMPILER, *OPTIONS, *include, "-c", str(source), "-o", str(target)])
+        own = X86_OPTIONS.get(source.stem, [])
+        run([COMPILER, *options, *own, *include, "-c", str(source), "-o", str(target)])
         return target
 
     with ThreadPoolExecutor(2) as pool:

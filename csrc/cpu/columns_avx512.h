@@ -6,9 +6,7 @@
 namespace expansive {
 namespace {
 
-constexpr int kElementsPerWord = 1;
-constexpr double kRoundingsPerTerm = 1.0;
-constexpr double kUnderflowPerTerm = 0x1p-148;
+constexpr Elements kElements = {1, false, kFloatRadius, 1.0, 0x1p-148};
 
 inline Double8 store_image(uint32_t* image, Double8 v) {
   const __m256 rounded = _mm512_cvtpd_ps(v);
@@ -20,7 +18,7 @@ using Column = Vector;
 inline Column load_column(const uint32_t* p) {
   return {_mm512_castsi512_ps(_mm512_loadu_si512(p))};
 }
-inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
+inline Sum multiply_add(uint32_t query, Column column, Sum sum) {
   return {_mm512_fmadd_ps(_mm512_set1_ps(float_of(query)), column.lanes, sum.lanes)};
 }
 

@@ -10,9 +10,7 @@
 namespace expansive {
 namespace {
 
-constexpr int kElementsPerWord = 2;
-constexpr double kRoundingsPerTerm = 1.0;
-constexpr double kUnderflowPerTerm = 0x1p-124;
+constexpr Elements kElements = {2, false, kFloatRadius, 1.0, 0x1p-124};
 
 using Column = __m512i;
 
@@ -23,7 +21,7 @@ inline Double8 store_image(uint32_t* image, Double8 v) {
   return _mm512_cvtps_pd(_mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(bits), 16)));
 }
 inline Column load_column(const uint32_t* p) { return _mm512_loadu_si512(p); }
-inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
+inline Sum multiply_add(uint32_t query, Column column, Sum sum) {
   const __m512i pair = _mm512_set1_epi32(static_cast<int>(query));
   return {_mm512_dpbf16_ps(sum.lanes, reinterpret_cast<const __m512bh&>(pair),
                            reinterpret_cast<const __m512bh&>(column))};

@@ -32,7 +32,7 @@ Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<d
     kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
                                                 sample.data() + i * padded);
   }
-  Extent extent{std::vector<double>(padded), sample[0], sample[0], 0.0};
+  Extent extent{std::vector<double>(padded), sample[0], sample[0], 0.0, 0.0};
   for (size_t i = 0; i < sampled; ++i) {
     const auto begin = sample.begin() + static_cast<int64_t>(i * padded);
     const auto [low, high] = std::minmax_element(begin, begin + rows.d);
@@ -54,6 +54,7 @@ Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<d
     squared[i] = squared_distance(extent.centre.data(), sample.data() + i * padded, 1.0, rows.d,
                                   std::numeric_limits<double>::infinity());
   }
+  extent.farthest = std::sqrt(*std::max_element(squared.begin(), squared.end()));
   extent.spread = std::sqrt(median(squared));
   return extent;
 }

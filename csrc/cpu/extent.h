@@ -14,9 +14,10 @@ struct Extent {
   // The median of each coordinate, because a mean would follow a single huge value; padded with
   // zeros to a multiple of 8.
   std::vector<double> centre;
-  double low;     // the smallest value of any coordinate
-  double high;    // the largest
-  double spread;  // median distance from the centre
+  double low;       // the smallest value of any coordinate
+  double high;      // the largest
+  double spread;    // median distance from the centre
+  double farthest;  // the largest
 };
 
 // `row_scales` multiply the rows; empty: all one.

@@ -52,12 +52,13 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
       rank_(basis.rank),
       projection_(kernels, {basis.data, basis.rank, d, d, 1}),
       origin_(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0),
-      shrink_(find_shrink(kernels, projection_, rank_, d)) {
+      shrink_(find_shrink(kernels, projection_, rank_, d) / projection_.unit()) {
   const double terms = static_cast<double>(std::min(d, Projection::kChunk) + 1);
-  const double roundings = kernels.roundings_per_term * terms * 0x1p-24;
+  const double roundings = kernels.elements.roundings_per_term * terms * 0x1p-24;
   const double rank = static_cast<double>(rank_);
   projection_error_ = roundings / (1.0 - roundings) * std::sqrt(rank) * kUp;
-  projection_underflow_ = (static_cast<double>(d) + 1.0) * kernels.underflow_per_term * rank;
+  projection_underflow_ =
+      (static_cast<double>(d) + 1.0) * kernels.elements.underflow_per_term * rank;
 }
 
 void ImageMaker::lead(const uint32_t* image, int64_t count, float* out) const {
@@ -70,11 +71,32 @@ void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_
     make_rotated(rows, count, dtype, out, images);
     return;
   }
-  for (int64_t i = 0; i < count; ++i) {
-    const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
-        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, out + i * stride());
-    images[i] = {made.squared_norm, rounding_error(made)};
+  for (int64_t i = 0; i < count; ++i) images[i] = place(rows[i], dtype, out + i * stride());
+}
+
+// The image of a row before any rotation.
+Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const {
+  const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
+      row.data, row.scale, centre_.data(), scale_, d_, out);
+  const double farthest = std::sqrt(made.squared_norm) + std::sqrt(made.squared_error);
+  if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, rounding_error(made)};
+  return draw_in(row, dtype, out);
+}
+
+// The same for a row that is outside the ball, or so little inside that it may be drawn in a bit.
+Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) const {
+  const double radius = kernels_->elements.radius;
+  const double distance = std::sqrt(kernels_->refine[static_cast<int>(dtype)](
+      centre_.data(), row.data, row.scale, d_, std::numeric_limits<double>::infinity()));
+  if (!std::isfinite(distance)) {
+    // Nothing is known of where it is: the origin stands for it, and it excludes nothing.
+    std::fill_n(out, stride(), 0u);
+    return {0.0, distance, distance};
   }
+  const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
+      row.data, row.scale, centre_.data(), std::min(scale_, radius / distance), d_, out);
+  return {made.squared_norm, (rounding_error(made) + radius * 0x1p-31) * kUp,
+          std::max(distance * scale_ * kUp - radius * kDown, 0.0)};
 }
 
 void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
@@ -84,21 +106,18 @@ void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype,
   thread_local std::vector<double> products;
   placed.resize(static_cast<size_t>(round_up(count, tile) * stride));
   products.resize(static_cast<size_t>(count * projection_.width()));
-  std::vector<ScreenRow> measured(static_cast<size_t>(count));
   for (int64_t i = 0; i < count; ++i) {
-    measured[static_cast<size_t>(i)] = kernels_->prepare[static_cast<int>(dtype)](
-        rows[i].data, rows[i].scale, centre_.data(), scale_, d_, placed.data() + i * stride);
+    images[i] = place(rows[i], dtype, placed.data() + i * stride);
   }
   projection_.project(placed.data(), count, products.data());
   for (int64_t i = 0; i < count; ++i) {
-    images[i] = finish_rotated(products.data() + i * projection_.width(),
-                               measured[static_cast<size_t>(i)], out + i * this->stride());
+    images[i] = finish_rotated(products.data() + i * projection_.width(), images[i],
+                               out + i * this->stride());
   }
 }
 
-// The image of a row with these products with the directions.
-Image ImageMaker::finish_rotated(const double* products, const ScreenRow& placed,
-                                 uint32_t* out) const {
+// The image of a row that has been placed, by its products with the directions.
+Image ImageMaker::finish_rotated(const double* products, const Image& placed, uint32_t* out) const {
   thread_local std::vector<double> coordinates;
   coordinates.assign(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0);
   double squared = 0.0;
@@ -117,8 +136,8 @@ Image ImageMaker::finish_rotated(const double* products, const ScreenRow& placed
   coordinates[static_cast<size_t>(rank_)] = rest;
   const ScreenRow made = kernels_->prepare[static_cast<int>(DType::float64)](
       coordinates.data(), 1.0, origin_.data(), 1.0, rank_ + 1, out);
-  return {made.squared_norm,
-          (rounding_error(made) + rounding_error(placed) + error + rest_error) * kUp};
+  return {made.squared_norm, (rounding_error(made) + placed.error + error + rest_error) * kUp,
+          placed.drawn_in};
 }
 
 }  // namespace expansive

@@ -1,6 +1,8 @@
 // How rows become images, what the screen compares: moved to a common centre, scaled by a power of
 // two, perhaps rotated and cut to the leading dimensions, and rounded to the screen's element type.
 //
+// Elements have a range. A row that lies outside the ball they can hold is drawn in, straight to
+// the ball's surface, which lengthens no distance.
 // Cutting keeps the residual norm, the length of what was cut off, as one more coordinate: rotation
 // does not lengthen distances, and neither does (z, |rest|), so images are never farther apart than
 // rows, up to the error that is accounted for with each image (docs/exactness.md).
@@ -26,11 +28,13 @@ struct ScaledRow {
 struct Image {
   double squared_norm;
   double error;  // above the distance between the image and the row's place in the screen's space
+  double drawn_in = 0.0;  // above the way from the row to that place: 0 where there is no need
 };
 
 // The larger of each field.
 inline Image worse(const Image& a, const Image& b) {
-  return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error)};
+  return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
+          std::max(a.drawn_in, b.drawn_in)};
 }
 
 class ImageMaker {
@@ -54,9 +58,11 @@ class ImageMaker {
   void make(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out, Image* images) const;
 
  private:
+  Image place(const ScaledRow& row, DType dtype, uint32_t* out) const;
+  Image draw_in(const ScaledRow& row, DType dtype, uint32_t* out) const;
   void make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                     Image* images) const;
-  Image finish_rotated(const double* products, const ScreenRow& placed, uint32_t* out) const;
+  Image finish_rotated(const double* products, const Image& placed, uint32_t* out) const;
 
   const Kernels* kernels_;
   std::vector<double> centre_;
@@ -65,7 +71,7 @@ class ImageMaker {
   int64_t rank_;
   Projection projection_;
   std::vector<double> origin_;   // zeros
-  double shrink_;                // makes the basis a contraction
+  double shrink_;                // makes a contraction of the basis as it was rounded
   double projection_error_;      // rounding of a projection, relative to the row's norm
   double projection_underflow_;  // and what it loses where products are subnormal
 };

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "cpu/elements.h"
 #include "expansive/rows.h"
 
 namespace expansive {
@@ -118,9 +119,7 @@ struct Kernels {
   const char* name;
   int tile_queries;
   int panel_columns;
-  int elements_per_word;      // of an image: one float32 or two bfloat16
-  double roundings_per_term;  // of the screen's dot product
-  double underflow_per_term;  // its absolute error where results are subnormal
+  Elements elements;
 
   // Returns the panel to go on with: end_panel, or an earlier one after which a list is full.
   int64_t (*screen)(const ScreenTask&);
@@ -160,16 +159,17 @@ struct Kernels {
 
 // 32-bit words of an image of d elements.
 inline int64_t image_words(const Kernels& kernels, int64_t d) {
-  return (d + kernels.elements_per_word - 1) / kernels.elements_per_word;
+  return (d + kernels.elements.per_word - 1) / kernels.elements.per_word;
 }
 
 // Element j of an image whose words are `stride` apart.
 inline float image_element(const Kernels& kernels, const uint32_t* image, int64_t stride,
                            int64_t j) {
-  const uint32_t word = image[j / kernels.elements_per_word * stride];
-  const uint32_t bits = kernels.elements_per_word == 1 ? word
-                        : j % 2 == 0                   ? word << 16
-                                                       : word & 0xFFFF0000u;
+  const Elements& elements = kernels.elements;
+  const uint32_t word = image[j / elements.per_word * stride];
+  const uint32_t high = elements.per_word == 2 && j % 2 == 0 ? word << 16 : word;
+  if (elements.whole) return static_cast<float>(static_cast<int32_t>(high) >> 16);
+  const uint32_t bits = elements.per_word == 2 ? high & 0xFFFF0000u : high;
   float element;
   std::memcpy(&element, &bits, sizeof element);
   return element;

@@ -1,4 +1,4 @@
-#include "cpu/lanes_avx2.h"
+#include "cpu/columns_avx2.h"
 // The lanes come first: the shared kernels are written in them.
 #include "cpu/kernels.h"
 

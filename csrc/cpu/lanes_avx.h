@@ -3,6 +3,7 @@
 
 #include <immintrin.h>
 
+#include "cpu/elements.h"
 #include "cpu/half.h"
 
 namespace expansive {

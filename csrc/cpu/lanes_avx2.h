@@ -1,4 +1,4 @@
-// Lanes in AVX2 with FMA and F16C.
+// Lanes in AVX2 with FMA and F16C; the screen's columns are apart: columns_avx2.h.
 #pragma once
 
 #include "cpu/lanes_avx.h"
@@ -33,12 +33,6 @@ inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p + 4, v.high);
 }
 inline double fold(Double8 sums) { return fold4(_mm256_add_pd(sums.low, sums.high)); }
-inline Double8 store_image(uint32_t* image, Double8 v) {
-  const __m256 rounded = _mm256_set_m128(_mm256_cvtpd_ps(v.high), _mm256_cvtpd_ps(v.low));
-  _mm256_storeu_ps(reinterpret_cast<float*>(image), rounded);
-  return widen8(rounded);
-}
-
 inline __m128i whole4(__m256d v) {
   return _mm256_cvtpd_epi32(
       _mm256_min_pd(_mm256_max_pd(v, _mm256_setzero_pd()), _mm256_set1_pd(255.0)));
@@ -50,30 +44,13 @@ inline Double8 store8_bytes(uint8_t* p, Double8 v) {
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
 }
 
-constexpr int kElementsPerWord = 1;
-constexpr double kRoundingsPerTerm = 1.0;
-constexpr double kUnderflowPerTerm = 0x1p-148;
-
 struct Vector {
   static constexpr int kWidth = 8;
   __m256 lanes;
 };
 
 inline Vector zero_vector() { return {_mm256_setzero_ps()}; }
-inline void add_to_doubles(Vector v, double* sums) {
-  const Double8 wide = widen8(v.lanes);
-  _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_loadu_pd(sums), wide.low));
-  _mm256_storeu_pd(sums + 4, _mm256_add_pd(_mm256_loadu_pd(sums + 4), wide.high));
-}
 inline Vector load_vector(const float* p) { return {_mm256_loadu_ps(p)}; }
-using Column = Vector;
-
-inline Column load_column(const uint32_t* p) {
-  return {_mm256_castsi256_ps(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p)))};
-}
-inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
-  return {_mm256_fmadd_ps(_mm256_set1_ps(float_of(query)), column.lanes, sum.lanes)};
-}
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};

@@ -37,13 +37,20 @@ struct Vector {
 };
 
 inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
-inline void add_to_doubles(Vector v, double* sums) {
-  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(v.lanes));
-  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(v.lanes, 1));
+inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
+
+using Sum = Vector;
+
+inline Sum zero_sum() { return zero_vector(); }
+inline Sum start_sum(Vector values) { return values; }
+inline Vector values_of(Sum sum) { return sum; }
+inline void add_to_doubles(Sum sum, double* sums) {
+  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sum.lanes));
+  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sum.lanes, 1));
   _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_loadu_pd(sums), low));
   _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8), high));
 }
-inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
+
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};

@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstdint>
 
+#include "cpu/elements.h"
 #include "cpu/half.h"
 
 namespace expansive {
@@ -94,9 +95,7 @@ inline void stream_floats(T* p, Floats v) {
 inline void fence_streams() {}
 
 // One vector of the screen's sums, and of its columns.
-constexpr int kElementsPerWord = 1;
-constexpr double kRoundingsPerTerm = 2.0;  // a product and a sum
-constexpr double kUnderflowPerTerm = 0x1p-148;
+constexpr Elements kElements = {1, false, kFloatRadius, 2.0, 0x1p-148};  // product and sum round
 
 struct Vector {
   static constexpr int kWidth = 4;
@@ -104,16 +103,22 @@ struct Vector {
 };
 
 inline Vector zero_vector() { return {}; }
-inline void add_to_doubles(Vector v, double* sums) {
-  for (int i = 0; i < Vector::kWidth; ++i) sums[i] += static_cast<double>(v.lane[i]);
-}
 inline Vector load_vector(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
-using Column = Vector;
 
+// Sums of products as they grow, from zero or from values; and the values they are in the end.
+using Column = Vector;
+using Sum = Vector;
+
+inline Sum zero_sum() { return {}; }
+inline Sum start_sum(Vector values) { return values; }
+inline Vector values_of(Sum sum) { return sum; }
+inline void add_to_doubles(Sum sum, double* sums) {
+  for (int i = 0; i < Vector::kWidth; ++i) sums[i] += static_cast<double>(sum.lane[i]);
+}
 inline Column load_column(const uint32_t* p) {
   return {{float_of(p[0]), float_of(p[1]), float_of(p[2]), float_of(p[3])}};
 }
-inline Vector multiply_add(uint32_t query, Column column, Vector sum) {
+inline Sum multiply_add(uint32_t query, Column column, Sum sum) {
   const float q = float_of(query);
   for (int i = 0; i < Vector::kWidth; ++i) sum.lane[i] += q * column.lane[i];
   return sum;

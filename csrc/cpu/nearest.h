@@ -68,8 +68,9 @@ inline int64_t kept_length(const Database& database, int64_t k) {
 struct ScreenPoint {
   const ScreenSpace* space;
   Image image{0.0, 0.0};
-  double worst = 0.0;    // error of any row's image so far
-  float largest = 0.0f;  // half norm of any row's image so far, at least
+  double worst = 0.0;     // error of any row's image so far
+  double drawn_in = 0.0;  // how far any row was
+  float largest = 0.0f;   // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
   // Above the error of a pair's distance.
@@ -80,7 +81,7 @@ struct ScreenPoint {
     return space->threshold(image, worst, space->about(image, value));
   }
   double limit(float value, float half_norm) const {
-    return space->limit(image.squared_norm, error(), value, half_norm);
+    return space->limit(image.squared_norm, error() + image.drawn_in + drawn_in, value, half_norm);
   }
 };
 

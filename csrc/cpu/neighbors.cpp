@@ -49,11 +49,18 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
   return scales;
 }
 
-// The power of two that brings centred coordinates below 1 (centring may double the largest).
-double find_scale(double largest) {
-  check(std::isfinite(largest) && largest >= 0.0, "rows are not finite");
+// The power of two that rows, when they are centred, are multiplied by: coordinates below 1 (where
+// centring may double the largest), or the most that most rows fit their elements' ball with.
+double find_scale(const Elements& elements, double largest, const Extent& extent) {
+  constexpr int kLargest = 1000;
   if (largest == 0.0) return 1.0;
-  return std::ldexp(1.0, std::min(-std::ilogb(largest) - 2, 1000));
+  if (!elements.whole) return std::ldexp(1.0, std::min(-std::ilogb(largest) - 2, kLargest));
+  // Rows that are not sampled may lie farther out, but the few farthest of all must not leave the
+  // others too few whole numbers.
+  constexpr double kFartherOut = 2.0, kMostSpreads = 64.0;
+  const double far = std::min(kFartherOut * extent.farthest, kMostSpreads * extent.spread);
+  const double fits = far > 0.0 ? far : 2.0 * largest;
+  return std::ldexp(1.0, std::min(std::ilogb(elements.radius / fits), kLargest));
 }
 
 Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
@@ -62,8 +69,10 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   const Kernels& chosen = kernels();
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
-  const double scale = metric == Metric::cosine ? 0.5 : find_scale(largest);
+  check(std::isfinite(largest) && largest >= 0.0, "rows are not finite");
   const Extent extent = find_extent(rows, chosen, row_scales, threads, interrupt);
+  const double scale =
+      find_scale(chosen.elements, metric == Metric::cosine ? 1.0 : largest, extent);
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;
   if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);

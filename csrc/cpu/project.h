@@ -13,9 +13,9 @@ namespace {
 template <int kTileRows, int kVectors>
 void project(const ProjectTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
-  Vector sum[kTileRows][kVectors];
+  Sum sum[kTileRows][kVectors];
   for (int r = 0; r < kTileRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_vector();
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = zero_sum();
   }
   const uint32_t* columns = task.basis;
   for (int64_t j = 0; j < task.words; ++j, columns += kColumns) {

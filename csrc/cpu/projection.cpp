@@ -1,6 +1,7 @@
 #include "cpu/projection.h"
 
 #include <algorithm>
+#include <cmath>
 
 namespace expansive {
 namespace {
@@ -8,13 +9,33 @@ namespace {
 // Rows projected together share each pass over the directions, and stay within this.
 constexpr int64_t kGroupBytes = 1 << 20;
 
+double longest_row(const FloatView& matrix) {
+  double longest = 0.0;
+  for (int64_t i = 0; i < matrix.rows; ++i) {
+    double squared = 0.0;
+    for (int64_t j = 0; j < matrix.columns; ++j) {
+      const double value = static_cast<double>(*matrix.at(i, j));
+      squared += value * value;
+    }
+    longest = std::max(longest, squared);
+  }
+  return std::sqrt(longest);
+}
+
 }  // namespace
+
+double element_unit(const Kernels& kernels, double norm) {
+  if (!kernels.elements.whole || norm == 0.0) return 1.0;
+  constexpr int kLargest = 100;  // a float32, as are its reciprocal's products with elements
+  return std::ldexp(1.0, std::min(std::ilogb(kernels.elements.radius / norm), kLargest));
+}
 
 Projection::Projection(const Kernels& kernels, const FloatView& directions)
     : kernels_(&kernels),
       d_(directions.columns),
       words_(image_words(kernels, d_)),
       panels_(divide_up(directions.rows, kernels.panel_columns)),
+      unit_(element_unit(kernels, longest_row(directions))),
       packed_(static_cast<size_t>(panels_ * kernels.panel_columns * words_)) {
   const int64_t width = kernels.panel_columns;
   const std::vector<double> origin(static_cast<size_t>(round_up(d_, 8)), 0.0);
@@ -22,8 +43,8 @@ Projection::Projection(const Kernels& kernels, const FloatView& directions)
   std::vector<uint32_t> image(static_cast<size_t>(stride()));
   for (int64_t i = 0; i < directions.rows; ++i) {
     for (int64_t j = 0; j < d_; ++j) direction[static_cast<size_t>(j)] = *directions.at(i, j);
-    kernels.prepare[static_cast<int>(DType::float32)](direction.data(), 1.0, origin.data(), 1.0, d_,
-                                                      image.data());
+    kernels.prepare[static_cast<int>(DType::float32)](direction.data(), 1.0, origin.data(), unit_,
+                                                      d_, image.data());
     uint32_t* out = packed_.data() + i / width * width * words_ + i % width;
     for (int64_t j = 0; j < words_; ++j) out[j * width] = image[static_cast<size_t>(j)];
   }
@@ -37,12 +58,13 @@ int64_t Projection::group() const {
 void Projection::direction(int64_t i, float* out) const {
   const int64_t width = kernels_->panel_columns;
   const uint32_t* image = packed_.data() + i / width * width * words_ + i % width;
-  for (int64_t j = 0; j < d_; ++j) out[j] = image_element(*kernels_, image, width, j);
+  const float one = static_cast<float>(unit_);
+  for (int64_t j = 0; j < d_; ++j) out[j] = image_element(*kernels_, image, width, j) / one;
 }
 
 void Projection::project(const uint32_t* rows, int64_t count, double* products) const {
   const int64_t columns = kernels_->panel_columns, tile = kernels_->tile_queries;
-  const int64_t chunk = kChunk / kernels_->elements_per_word;
+  const int64_t chunk = kChunk / kernels_->elements.per_word;
   std::fill_n(products, count * width(), 0.0);
   for (int64_t from = 0; from < words_; from += chunk) {
     const int64_t words = std::min(chunk, words_ - from);

@@ -21,6 +21,10 @@ struct FloatView {
   bool contiguous_rows() const { return column_stride == 1; }
 };
 
+// The power of two that vectors this long, or shorter, are rounded to elements by: those that are
+// whole numbers want large ones.
+double element_unit(const Kernels& kernels, double norm);
+
 class Projection {
  public:
   // Terms of a product summed in float32 before float64 takes over: short sums keep the rounding
@@ -37,7 +41,9 @@ class Projection {
   // Rows to project at once.
   int64_t group() const;
 
-  // A direction as it was rounded.
+  // Of the directions' elements, and so of products.
+  double unit() const { return unit_; }
+  // A direction as it was rounded, in its own unit.
   void direction(int64_t i, float* out) const;
   // The products of `count` rows, `stride` words apart, [count][width]. Whole tiles of rows are
   // read.
@@ -47,7 +53,8 @@ class Projection {
   const Kernels* kernels_;
   int64_t d_;
   int64_t words_;
-  int64_t panels_;                // each panel_columns wide
+  int64_t panels_;  // each panel_columns wide
+  double unit_;
   std::vector<uint32_t> packed_;  // [panel][word][column]
 };
 

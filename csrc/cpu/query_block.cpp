@@ -74,17 +74,11 @@ void QueryBlock::place(int64_t i) {
   const int64_t width = kernels_.tile_queries, place = first_ + i;
   Nearest& nearest = nearest_[static_cast<size_t>(i)];
   std::array<float, kBoxDims> point{};
-  if (batch_.image(place).squared_norm <= kFarAway) {
-    nearest.place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
-    const uint32_t* words = batch_.words(place);
-    uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
-    for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
-    maker.lead(words, plan_.database.box_dims(), point.data());
-  } else {
-    // Too far for the screen: the origin stands for it, with an error that excludes nothing.
-    constexpr double kAnywhere = std::numeric_limits<double>::infinity();
-    nearest.place({0.0, kAnywhere}, batch_.byte_image(place), kAnywhere);
-  }
+  nearest.place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
+  const uint32_t* words = batch_.words(place);
+  uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
+  for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
+  maker.lead(words, plan_.database.box_dims(), point.data());
   reach_.place(i / width, i % width, point.data());
 }
 

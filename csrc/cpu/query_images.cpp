@@ -52,7 +52,6 @@ void QueryImages::sort(int threads, Interrupt& interrupt) {
   const int64_t dims = database.box_dims();
   std::vector<float> points(static_cast<size_t>(size() * dims), 0.0f);
   for (int64_t i = 0; i < size(); ++i) {
-    if (!(image(i).squared_norm <= kFarAway)) continue;  // it may have no finite coordinates
     database.images.lead(words(i), dims, points.data() + i * dims);
   }
   slots_ = spatial_order(points.data(), dims, slots_, class_runs(), database.kernels->tile_queries,

@@ -95,7 +95,7 @@ template <typename T>
 ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
                   uint32_t* image) {
   return place<T>(row, row_scale, centre, scale, d, [image](int64_t j, Double8 exact) {
-    return store_image(image + j / kElementsPerWord, exact);
+    return store_image(image + j / kElements.per_word, exact);
   });
 }
 

@@ -50,10 +50,10 @@ int64_t screen(const ScreenTask& task) {
     const uint32_t* query = task.queries;
 
     // The loops over a tile have constant lengths and are unrolled whole: `sum` is registers.
-    Vector sum[kTileQueries][kVectors];
+    Sum sum[kTileQueries][kVectors];
     for (int v = 0; v < kVectors; ++v) {
-      const Vector start =
-          load_vector(task.negated_half_norms + panel * kColumns + v * Vector::kWidth);
+      const Sum start =
+          start_sum(load_vector(task.negated_half_norms + panel * kColumns + v * Vector::kWidth));
       for (int q = 0; q < kTileQueries; ++q) sum[q][v] = start;
     }
     for (int64_t j = 0; j < task.words; ++j, columns += kColumns, query += kTileQueries) {
@@ -67,16 +67,16 @@ int64_t screen(const ScreenTask& task) {
     }
 
     // Most panels hold nothing near: one branch for the whole tile says so.
-    Vector nearest = minus(sum[0][0], task.thresholds[0]);
+    Vector nearest = minus(values_of(sum[0][0]), task.thresholds[0]);
     for (int q = 0; q < kTileQueries; ++q) {
-      Vector best = sum[q][0];
-      for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
+      Vector best = values_of(sum[q][0]);
+      for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sum[q][v]));
       nearest = larger(minus(best, task.thresholds[q]), nearest);
     }
     if (!any_not_negative(nearest)) continue;
     Vector stored[kTileQueries * kVectors];
     for (int q = 0; q < kTileQueries; ++q) {
-      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = sum[q][v];
+      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = values_of(sum[q][v]);
     }
     if (collect<kTileQueries, kVectors>(task, panel, stored)) return panel + 1;
   }

@@ -15,8 +15,6 @@ namespace expansive {
 inline constexpr double kUp = 1.0 + 0x1p-32;
 inline constexpr double kDown = 1.0 - 0x1p-32;
 
-// Squared norm past which float32 products may overflow.
-inline constexpr double kFarAway = 0x1p100;
 inline constexpr int64_t kMostFeatures = int64_t{1} << 20;
 
 // The largest float32 not above v.
@@ -40,11 +38,11 @@ class ScreenSpace {
   // error is then in its half norm, so that within `near` the worst row's does not loosen the
   // threshold for all.
   ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels)
-      : scale_(scale), near_(near) {
+      : scale_(scale), near_(near), whole_(kernels.elements.whole) {
     const double terms = static_cast<double>(length);
-    const double roundings = (kernels.roundings_per_term * terms + 2.0) * 0x1p-24;
+    const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
-    product_underflow_ = (terms + 1.0) * kernels.underflow_per_term;
+    product_underflow_ = (terms + 1.0) * kernels.elements.underflow_per_term;
     distance_underflow_ = (static_cast<double>(d) + 8.0) * 0x1p-1073;
   }
 
@@ -52,7 +50,8 @@ class ScreenSpace {
   // product nor the row's own error can hide a near row.
   float half_norm(const Image& row) const {
     const double deflated = 0.5 * row.squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown;
-    return round_down(deflated - near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp);
+    const double half = deflated - near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
+    return round_down(whole_ ? std::floor(half) : half);
   }
 
   // The squared distance within which the images of all rows within squared distance `limit` are.
@@ -83,8 +82,8 @@ class ScreenSpace {
   // most this h, where images are not rotated and cut.
   double limit(double squared_norm, double error, float value, float half_norm) const {
     const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
-    const double row_norm =
-        2.0 * (h * (1.0 + 0x1p-22) + 0x1p-148) * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
+    const double not_floored = h * (1.0 + 0x1p-22) + (whole_ ? 1.0 : 0x1p-148);
+    const double row_norm = 2.0 * not_floored * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
     const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
                         2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
@@ -100,6 +99,7 @@ class ScreenSpace {
 
   double scale_;
   double near_;
+  bool whole_;                 // half norms are whole numbers
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results
   double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares

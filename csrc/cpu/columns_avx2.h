@@ -1,0 +1,60 @@
+// The screen's operands as whole numbers of 16 bits, two to a word.
+//
+// vpmaddwd makes the two products of a pair and their sum in int32, exactly. A processor makes as
+// many of it as of the fused multiply-adds of eight float32, which have half the products; the sum
+// with what was there is an addition more, but that is made where no product is. Half norms are
+// whole, too, so that values are exact until they become float32. Images lie within a ball of which
+// Cauchy and Schwarz say that no value leaves int32; sums on the way to it may.
+#pragma once
+
+#include "cpu/lanes_avx2.h"
+
+namespace expansive {
+namespace {
+
+// Rounded images are within 2^15 - 2^9, up to 2^20 features: products of two are within 2^30.
+constexpr Elements kElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
+
+inline __m128i whole4_signed(__m256d v) {
+  const __m256d inside =
+      _mm256_min_pd(_mm256_max_pd(v, _mm256_set1_pd(-32767.0)), _mm256_set1_pd(32767.0));
+  return _mm256_cvtpd_epi32(inside);
+}
+inline Double8 store_image(uint32_t* image, Double8 v) {
+  const __m128i low = whole4_signed(v.low), high = whole4_signed(v.high);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(image), _mm_packs_epi32(low, high));
+  return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
+}
+
+using Column = __m256i;
+
+struct Sum {
+  __m256i lanes;
+};
+
+inline Sum zero_sum() { return {_mm256_setzero_si256()}; }
+// Values that are not whole numbers of 32 bits, such as minus infinity, become the least of them.
+inline Sum start_sum(Vector values) { return {_mm256_cvtps_epi32(values.lanes)}; }
+inline Vector values_of(Sum sum) { return {_mm256_cvtepi32_ps(sum.lanes)}; }
+inline void add_to_doubles(Sum sum, double* sums) {
+  const __m256d low = _mm256_cvtepi32_pd(_mm256_castsi256_si128(sum.lanes));
+  const __m256d high = _mm256_cvtepi32_pd(_mm256_extracti128_si256(sum.lanes, 1));
+  _mm256_storeu_pd(sums, _mm256_add_pd(_mm256_loadu_pd(sums), low));
+  _mm256_storeu_pd(sums + 4, _mm256_add_pd(_mm256_loadu_pd(sums + 4), high));
+}
+inline Column load_column(const uint32_t* p) {
+  return _mm256_loadu_si256(reinterpret_cast<const __m256i*>(p));
+}
+// In assembly, because GCC makes all products of a tile first, for which there are too few
+// registers.
+inline Sum multiply_add(uint32_t query, Column column, Sum sum) {
+  const __m256i pair = _mm256_set1_epi32(static_cast<int>(query));
+  __m256i products;
+  asm("vpmaddwd %2, %3, %1\n\tvpaddd %1, %0, %0"
+      : "+x"(sum.lanes), "=&x"(products)
+      : "x"(column), "x"(pair));
+  return sum;
+}
+
+}  // namespace
+}  // namespace expansive

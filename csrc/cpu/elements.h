@@ -1,0 +1,17 @@
+// What the coordinates of images are: each instruction set has its own.
+#pragma once
+
+namespace expansive {
+
+struct Elements {
+  int per_word;               // of 32 bits: one float32, two bfloat16, or two whole numbers
+  bool whole;                 // int16: products, their sums and half norms are whole and exact
+  double radius;              // images lie within this of the origin, so that no sum overflows
+  double roundings_per_term;  // of the screen's dot product
+  double underflow_per_term;  // its absolute error where results are subnormal
+};
+
+// Floating-point images hold whatever a row's scale leaves; farther ones might overflow.
+inline constexpr double kFloatRadius = 0x1p50;
+
+}  // namespace expansive
