@@ -38,12 +38,17 @@ def images(cifar: Path | None) -> ArrayData:
     return ArrayData(pixels, labels, [str(label) for label in range(10)])
 
 
-def trained_network(rows: ArrayData, epochs: int, seed: int) -> torch.nn.Module:
+def trained_network(rows: ArrayData, epochs: int, seed: int, precision: str) -> torch.nn.Module:
     """Train the network whose embeddings are wanted."""
     torch.manual_seed(seed)
     network = resnet(8, len(rows.classes), rows.x.shape[-1]).to(memory_format=torch.channels_last)
     trainer = ThreePhaseTrainer(
-        network, epochs=epochs, warmup_epochs=1, batch_size=256, seed=seed, mixed_precision="bf16"
+        network,
+        epochs=epochs,
+        warmup_epochs=1,
+        batch_size=256,
+        seed=seed,
+        mixed_precision=precision,
     )
     edge = (rows.x.shape[1] - _SIDE) // 2
     middle = replace(rows, x=rows.x[:, edge : edge + _SIDE, edge : edge + _SIDE])
@@ -51,7 +56,9 @@ def trained_network(rows: ArrayData, epochs: int, seed: int) -> torch.nn.Module:
     return network
 
 
-def embed_copies(network: torch.nn.Module, rows: ArrayData, count: int, seed: int) -> data.Float32:
+def embed_copies(
+    network: torch.nn.Module, rows: ArrayData, count: int, seed: int, precision: str
+) -> data.Float32:
     """Embed `count` windows, the data set in its order over and over, each time cut anew."""
     plain = to_torch(rows)
     mean, deviation = (torch.from_numpy(a)[:, None, None] for a in (plain.mean, plain.deviation))
@@ -63,7 +70,7 @@ def embed_copies(network: torch.nn.Module, rows: ArrayData, count: int, seed: in
     )
     out = np.empty((count, network.get_submodule("fc").in_features), np.float32)
     network.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
         for start in range(0, count, _BATCH):
             picked = torch.arange(start, min(start + _BATCH, count)) % len(pixels)
             batch = cut((pixels[picked] - mean) / deviation, generator)
@@ -96,12 +103,19 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=1_000_000)
     parser.add_argument("--epochs", type=int, default=2)
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--precision",
+        choices=("bf16", "no"),
+        default="bf16",
+        help="of the network; bf16 is slow on processors that do not multiply it",
+    )
     parser.add_argument("--cache", type=Path, default=data.cache_folder(), help="folder to save in")
     options = parser.parse_args()
     options.cache.mkdir(parents=True, exist_ok=True)
     rows = images(options.cifar)
-    network = timed("trained", trained_network, rows, options.epochs, options.seed)
-    embedded = timed("embedded", embed_copies, network, rows, options.rows, options.seed)
+    chosen = options.seed, options.precision
+    network = timed("trained", trained_network, rows, options.epochs, *chosen)
+    embedded = timed("embedded", embed_copies, network, rows, options.rows, *chosen)
     path = options.cache / data.default_embeddings().name
     for target, array in (
         (path, embedded),

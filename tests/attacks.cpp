@@ -23,7 +23,10 @@ namespace expansive {
 extern const Kernels kernels_generic;
 extern const Kernels kernels_coarse;  // the same with images rounded to eight bits
 #if defined(EXPANSIVE_X86)
-extern const Kernels kernels_avx2;  // with images of whole numbers
+extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx512;  // this and the next are emulated with AVX2
+extern const Kernels kernels_avx512vnni;
+extern const Kernels kernels_avx512bf16;
 #endif
 
 namespace {
@@ -31,7 +34,10 @@ namespace {
 std::vector<const Kernels*> tables() {
   std::vector<const Kernels*> all = {&kernels_coarse, &kernels_generic};
 #if defined(EXPANSIVE_X86)
-  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) all.push_back(&kernels_avx2);
+  if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
+    all.insert(all.end(),
+               {&kernels_avx2, &kernels_avx512, &kernels_avx512vnni, &kernels_avx512bf16});
+  }
 #endif
   return all;
 }

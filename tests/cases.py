@@ -23,7 +23,7 @@ BACKENDS_UNDER_TEST = ["cpu", *(["cuda"] if cuda.unavailable() is None else [])]
 """Backends that must give the bits of "reference"; "cuda" where there is a GPU."""
 all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
-ISAS = ["generic", "avx2", "avx512", "avx512bf16"]
+ISAS = ["generic", "avx2", "avx512", "avx512vnni", "avx512bf16"]
 """Values of EXPANSIVE_ISA; a machine without one runs the best below it."""
 
 PLAIN_RTOL = 1e-12

@@ -37,9 +37,16 @@ UNITS = (
 )
 COMPILER = os.environ.get("CXX", "g++")
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread"]
-# Images of whole numbers are attacked where a processor has them.
+# Attacked where a processor has AVX2; AVX-512 is emulated with it.
 X86 = platform.machine() in ("x86_64", "AMD64")
-X86_OPTIONS = {"kernels_avx2": ["-mavx2", "-mfma", "-mf16c"]}
+AVX2 = ["-mavx2", "-mfma", "-mf16c"]
+AVX512 = [*AVX2, "-Wno-psabi", f"-I{TESTS / 'avx512_emulation'}"]
+X86_OPTIONS = {
+    "kernels_avx2": AVX2,
+    "kernels_avx512": AVX512,
+    "kernels_avx512vnni": AVX512,
+    "kernels_avx512bf16": AVX512,
+}
 
 
 COARSE_ROUNDING = """[](double value) {

@@ -1,10 +1,10 @@
 // The screen's operands as whole numbers of 16 bits, two to a word.
 //
 // vpmaddwd makes the two products of a pair and their sum in int32, exactly. A processor makes as
-// many of it as of the fused multiply-adds of eight float32, which have half the products; the sum
-// with what was there is an addition more, but that is made where no product is. Half norms are
-// whole, too, so that values are exact until they become float32. Images lie within a ball of which
-// Cauchy and Schwarz say that no value leaves int32; sums on the way to it may.
+// many of it as of the fused multiply-adds of eight float32, which have half the products; the
+// addition to what was there is one instruction more, but can be made where no products are. Half
+// norms are whole, too: values are exact until they become float32, though sums on the way to them
+// may leave int32 and come back.
 #pragma once
 
 #include "cpu/lanes_avx2.h"
@@ -12,8 +12,7 @@
 namespace expansive {
 namespace {
 
-// Rounded images are within 2^15 - 2^9, up to 2^20 features: products of two are within 2^30.
-constexpr Elements kElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
+constexpr Elements kElements = kWholeElements;
 
 inline __m128i whole4_signed(__m256d v) {
   const __m256d inside =

@@ -1,7 +1,7 @@
 // The screen's operands in float32.
 #pragma once
 
-#include "cpu/lanes_avx512.h"
+#include "cpu/sums_avx512.h"
 
 namespace expansive {
 namespace {

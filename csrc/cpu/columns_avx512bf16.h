@@ -5,7 +5,7 @@
 // images are flushed when they are stored, and results lose at most 2^-126 each.
 #pragma once
 
-#include "cpu/lanes_avx512.h"
+#include "cpu/sums_avx512.h"
 
 namespace expansive {
 namespace {

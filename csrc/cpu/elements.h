@@ -14,4 +14,8 @@ struct Elements {
 // Floating-point images hold whatever a row's scale leaves; farther ones might overflow.
 inline constexpr double kFloatRadius = 0x1p50;
 
+// Whole numbers, rounded, are within 2^15 - 2^9, up to 2^20 features: products of two images are
+// within 2^30, by Cauchy and Schwarz, and values within 31 bits.
+inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
+
 }  // namespace expansive

@@ -10,6 +10,7 @@ extern const Kernels kernels_generic;
 #if defined(EXPANSIVE_X86)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx512;
+extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
 #endif
 
@@ -31,6 +32,7 @@ std::vector<Entry> entries() {
                       __builtin_cpu_supports("avx512vl");
   all.push_back({&kernels_avx2, avx2});
   all.push_back({&kernels_avx512, avx512});
+  all.push_back({&kernels_avx512vnni, avx512 && __builtin_cpu_supports("avx512vnni")});
   all.push_back({&kernels_avx512bf16, avx512 && __builtin_cpu_supports("avx512bf16")});
 #endif
   return all;

@@ -1,4 +1,4 @@
-// Lanes in AVX-512 (F, BW, DQ, VL); the screen's columns are apart: columns_avx512*.h.
+// Lanes in AVX-512 (F, BW, DQ, VL); the screen's columns and sums are apart: columns_avx512*.h.
 #pragma once
 
 #include "cpu/lanes_avx.h"
@@ -38,19 +38,6 @@ struct Vector {
 
 inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
-
-using Sum = Vector;
-
-inline Sum zero_sum() { return zero_vector(); }
-inline Sum start_sum(Vector values) { return values; }
-inline Vector values_of(Sum sum) { return sum; }
-inline void add_to_doubles(Sum sum, double* sums) {
-  const __m512d low = _mm512_cvtps_pd(_mm512_castps512_ps256(sum.lanes));
-  const __m512d high = _mm512_cvtps_pd(_mm512_extractf32x8_ps(sum.lanes, 1));
-  _mm512_storeu_pd(sums, _mm512_add_pd(_mm512_loadu_pd(sums), low));
-  _mm512_storeu_pd(sums + 8, _mm512_add_pd(_mm512_loadu_pd(sums + 8), high));
-}
-
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};

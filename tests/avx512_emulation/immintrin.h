@@ -1,0 +1,237 @@
+// The AVX-512 that the kernels use, lane by lane in plain C++, for processors without it: found
+// before the compiler's own header, it stands in for the instructions that have a `_mm512_` name.
+// Written from Intel's description of each (Intrinsics Guide); what AVX2 has is the processor's.
+#pragma once
+
+#include_next <immintrin.h>
+
+#include <cmath>
+#include <cstdint>
+#include <cstring>
+
+namespace emulated {
+
+using I32 = int32_t __attribute__((vector_size(64)));
+using U32 = uint32_t __attribute__((vector_size(64)));
+using Bits16 = uint16_t __attribute__((vector_size(64)));
+using Signed16 = int16_t __attribute__((vector_size(64)));
+using Mask = uint16_t;
+
+template <typename To, typename From>
+inline To bits(const From& from) {
+  static_assert(sizeof(To) == sizeof(From));
+  To to;
+  std::memcpy(&to, &from, sizeof to);
+  return to;
+}
+template <typename V>
+inline V load(const void* p) {
+  V v;
+  std::memcpy(&v, p, sizeof v);
+  return v;
+}
+template <typename V>
+inline void store(void* p, const V& v) {
+  std::memcpy(p, &v, sizeof v);
+}
+// Half of a register: the first lanes, or the last.
+template <typename Half, typename V>
+inline Half half(const V& v, int which) {
+  return load<Half>(reinterpret_cast<const char*>(&v) + which * static_cast<int>(sizeof(Half)));
+}
+template <typename V, typename Half>
+inline V join(const Half& low, const Half& high) {
+  V v;
+  std::memcpy(&v, &low, sizeof low);
+  std::memcpy(reinterpret_cast<char*>(&v) + sizeof low, &high, sizeof high);
+  return v;
+}
+// Each half by an instruction of AVX2.
+template <typename V, typename Half, typename Do>
+inline V by_halves(const V& a, const V& b, const Do& apply) {
+  return join<V>(apply(half<Half>(a, 0), half<Half>(b, 0)),
+                 apply(half<Half>(a, 1), half<Half>(b, 1)));
+}
+inline __m512 fmadd_ps(__m512 a, __m512 b, __m512 c) {
+  return join<__m512>(_mm256_fmadd_ps(half<__m256>(a, 0), half<__m256>(b, 0), half<__m256>(c, 0)),
+                      _mm256_fmadd_ps(half<__m256>(a, 1), half<__m256>(b, 1), half<__m256>(c, 1)));
+}
+inline __m512d fmadd_pd(__m512d a, __m512d b, __m512d c) {
+  return join<__m512d>(
+      _mm256_fmadd_pd(half<__m256d>(a, 0), half<__m256d>(b, 0), half<__m256d>(c, 0)),
+      _mm256_fmadd_pd(half<__m256d>(a, 1), half<__m256d>(b, 1), half<__m256d>(c, 1)));
+}
+inline __m512 set1_ps(float v) { return v - __m512{}; }
+inline __m512d set1_pd(double v) { return v - __m512d{}; }
+inline __m512i set1_epi32(int v) { return bits<__m512i>(v - I32{}); }
+inline __m512i setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j,
+                          int k, int l, int m, int n, int o, int p) {
+  return bits<__m512i>(I32{a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p});
+}
+inline __m512d cvtps_pd(__m256 v) {
+  return join<__m512d>(_mm256_cvtps_pd(_mm256_castps256_ps128(v)),
+                       _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
+}
+inline __m256 cvtpd_ps(__m512d v) {
+  return join<__m256>(_mm256_cvtpd_ps(half<__m256d>(v, 0)), _mm256_cvtpd_ps(half<__m256d>(v, 1)));
+}
+inline __m256i cvtpd_epi32(__m512d v) {
+  return join<__m256i>(_mm256_cvtpd_epi32(half<__m256d>(v, 0)),
+                       _mm256_cvtpd_epi32(half<__m256d>(v, 1)));
+}
+inline __m512d cvtepi32_pd(__m256i v) {
+  return join<__m512d>(_mm256_cvtepi32_pd(_mm256_castsi256_si128(v)),
+                       _mm256_cvtepi32_pd(_mm256_extracti128_si256(v, 1)));
+}
+inline __m512 cvtepi32_ps(__m512i v) {
+  return join<__m512>(_mm256_cvtepi32_ps(half<__m256i>(v, 0)),
+                      _mm256_cvtepi32_ps(half<__m256i>(v, 1)));
+}
+inline __m512i cvtps_epi32(__m512 v) {
+  return join<__m512i>(_mm256_cvtps_epi32(half<__m256>(v, 0)),
+                       _mm256_cvtps_epi32(half<__m256>(v, 1)));
+}
+inline __m512 cvtph_ps(__m256i v) {
+  return join<__m512>(_mm256_cvtph_ps(_mm256_castsi256_si128(v)),
+                      _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)));
+}
+inline __m256i cvtps_ph(__m512 v, int) {
+  constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+  return join<__m256i>(_mm256_cvtps_ph(half<__m256>(v, 0), kNearest),
+                       _mm256_cvtps_ph(half<__m256>(v, 1), kNearest));
+}
+inline __m512i cvtepu16_epi32(__m256i v) {
+  return join<__m512i>(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),
+                       _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)));
+}
+inline __m256i cvtepi32_epi16(__m512i v) {
+  uint16_t lanes[16];
+  for (int i = 0; i < 16; ++i) lanes[i] = static_cast<uint16_t>(bits<U32>(v)[i]);
+  return load<__m256i>(lanes);
+}
+// The low bits of eight numbers.
+template <typename T>
+inline __m128i narrow(__m256i v) {
+  uint32_t wide[8];
+  std::memcpy(wide, &v, sizeof wide);
+  T lanes[16 / sizeof(T)] = {};
+  for (int i = 0; i < 8; ++i) lanes[i] = static_cast<T>(wide[i]);
+  return load<__m128i>(lanes);
+}
+inline Mask cmp_ps_mask(__m512 a, __m512 b, int) {
+  Mask mask = 0;
+  for (int i = 0; i < 16; ++i) mask = static_cast<Mask>(mask | (a[i] >= b[i] ? 1 << i : 0));
+  return mask;
+}
+template <typename V, typename Lanes>
+inline V compress(Mask mask, V v) {
+  const Lanes from = bits<Lanes>(v);
+  Lanes to = {};
+  for (int i = 0, n = 0; i < 16; ++i) {
+    if ((mask >> i & 1) != 0) to[n++] = from[i];
+  }
+  return bits<V>(to);
+}
+// Subnormal numbers are zero to the instructions of bfloat16, before and after.
+inline float flushed(float v) { return std::fabs(v) < 0x1p-126f ? std::copysign(0.0f, v) : v; }
+inline float of_bfloat16(uint16_t v) {
+  return flushed(bits<float>(static_cast<uint32_t>(v) << 16));
+}
+
+inline __m128i cvtneps_pbh(__m256 v) {
+  uint16_t lanes[8];
+  for (int i = 0; i < 8; ++i) {
+    const uint32_t exact = bits<uint32_t>(flushed(v[i]));
+    lanes[i] = static_cast<uint16_t>((exact + 0x7FFF + (exact >> 16 & 1)) >> 16);
+  }
+  return load<__m128i>(lanes);
+}
+// The odd elements are added first; each addition is fused with its product.
+inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
+  const Bits16 x = bits<Bits16>(a), y = bits<Bits16>(b);
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 2 * i + 1; j >= 2 * i; --j) {
+      sum[i] = flushed(std::fma(of_bfloat16(x[j]), of_bfloat16(y[j]), flushed(sum[i])));
+    }
+  }
+  return sum;
+}
+inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
+  const Signed16 x = bits<Signed16>(a), y = bits<Signed16>(b);
+  U32 wide = bits<U32>(sum);
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 2 * i; j < 2 * i + 2; ++j) wide[i] += static_cast<uint32_t>(x[j] * y[j]);
+  }
+  return bits<__m512i>(wide);
+}
+
+}  // namespace emulated
+
+#define __mmask16 emulated::Mask
+#define __m128bh __m128i
+#define __m512bh __m512i
+#define _mm256_cvtepi32_epi16 emulated::narrow<uint16_t>
+#define _mm256_cvtepi32_epi8 emulated::narrow<uint8_t>
+#define _mm256_cvtneps_pbh emulated::cvtneps_pbh
+#define _mm512_add_epi32(a, b) \
+  emulated::bits<__m512i>(emulated::bits<emulated::U32>(a) + emulated::bits<emulated::U32>(b))
+#define _mm512_add_pd(a, b) ((a) + (b))
+#define _mm512_and_si512(a, b) ((a) & (b))
+#define _mm512_castpd512_pd256(v) emulated::half<__m256d>(v, 0)
+#define _mm512_castps512_ps256(v) emulated::half<__m256>(v, 0)
+#define _mm512_castsi512_si256(v) emulated::half<__m256i>(v, 0)
+#define _mm512_castps_si512(v) emulated::bits<__m512i>(v)
+#define _mm512_castsi512_ps(v) emulated::bits<__m512>(v)
+#define _mm512_cmp_ps_mask emulated::cmp_ps_mask
+#define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
+#define _mm512_cvtepi32_pd emulated::cvtepi32_pd
+#define _mm512_cvtepi32_ps emulated::cvtepi32_ps
+#define _mm512_cvtepu16_epi32 emulated::cvtepu16_epi32
+#define _mm512_cvtpd_epi32 emulated::cvtpd_epi32
+#define _mm512_cvtpd_ps emulated::cvtpd_ps
+#define _mm512_cvtph_ps emulated::cvtph_ps
+#define _mm512_cvtps_epi32 emulated::cvtps_epi32
+#define _mm512_cvtps_pd emulated::cvtps_pd
+#define _mm512_cvtps_ph emulated::cvtps_ph
+#define _mm512_dpbf16_ps emulated::dpbf16_ps
+#define _mm512_dpwssd_epi32 emulated::dpwssd_epi32
+#define _mm512_extractf32x8_ps(v, which) emulated::half<__m256>(v, which)
+#define _mm512_extractf64x4_pd(v, which) emulated::half<__m256d>(v, which)
+#define _mm512_extracti64x4_epi64(v, which) emulated::half<__m256i>(v, which)
+#define _mm512_fmadd_pd emulated::fmadd_pd
+#define _mm512_fmadd_ps emulated::fmadd_ps
+#define _mm512_loadu_pd emulated::load<__m512d>
+#define _mm512_loadu_ps emulated::load<__m512>
+#define _mm512_loadu_si512 emulated::load<__m512i>
+#define _mm512_maskz_compress_epi32 emulated::compress<__m512i, emulated::U32>
+#define _mm512_maskz_compress_ps emulated::compress<__m512, emulated::U32>
+#define _mm512_max_pd(a, b)                   \
+  emulated::by_halves<__m512d, __m256d>(a, b, \
+                                        [](__m256d x, __m256d y) { return _mm256_max_pd(x, y); })
+#define _mm512_min_pd(a, b)                   \
+  emulated::by_halves<__m512d, __m256d>(a, b, \
+                                        [](__m256d x, __m256d y) { return _mm256_min_pd(x, y); })
+#define _mm512_max_ps(a, b) \
+  emulated::by_halves<__m512, __m256>(a, b, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); })
+#define _mm512_min_ps(a, b) \
+  emulated::by_halves<__m512, __m256>(a, b, [](__m256 x, __m256 y) { return _mm256_min_ps(x, y); })
+#define _mm512_mul_pd(a, b) ((a) * (b))
+#define _mm512_set1_epi32 emulated::set1_epi32
+#define _mm512_set1_pd emulated::set1_pd
+#define _mm512_set1_ps emulated::set1_ps
+#undef _mm512_setr_epi32
+#define _mm512_setr_epi32 emulated::setr_epi32
+#define _mm512_setzero_pd() \
+  __m512d {}
+#define _mm512_setzero_ps() \
+  __m512 {}
+#define _mm512_setzero_si512() \
+  __m512i {}
+#define _mm512_slli_epi32(v, n) emulated::bits<__m512i>(emulated::bits<emulated::U32>(v) << (n))
+#define _mm512_srli_epi32(v, n) emulated::bits<__m512i>(emulated::bits<emulated::U32>(v) >> (n))
+#define _mm512_storeu_pd emulated::store
+#define _mm512_storeu_ps emulated::store
+#define _mm512_storeu_si512 emulated::store
+#define _mm512_stream_ps emulated::store
+#define _mm512_sub_pd(a, b) ((a) - (b))
+#define _mm512_sub_ps(a, b) ((a) - (b))
