@@ -136,7 +136,7 @@ MUTATIONS = {
     "reach of a tile's first query": Mutation(
         "reach.cpp", "*std::max_element(begin, begin + kMostTileQueries)", "*begin"
     ),
-    "boxes measured from a tile's corner": Mutation(BOXES, "lows[i] - high", "lows[i] - low"),
+    "boxes measured from a tile's corner": Mutation(BOXES, "task.high[j]", "task.low[j]"),
     "boxes that end at their first point": Mutation(
         "panel_boxes.h", "std::max(highs[at], to)", "highs[at] >= lows[at] ? highs[at] : to"
     ),

@@ -64,6 +64,9 @@ struct BytesTask {
   int64_t* squared_steps;  // [count]
 };
 
+// Floats that may be read, or written, past the last of some: what is left of a vector.
+inline constexpr int64_t kSpareFloats = 15;
+
 // Boxes, in `dims` coordinates, from the box [low, high].
 struct BoxesTask {
   const float* low;   // [dims]
@@ -73,7 +76,7 @@ struct BoxesTask {
   const float* highs;  // [dims][stride]
   int64_t stride;
   int64_t count;
-  float* squared_distances;  // [count]
+  float* squared_distances;  // [count], and spare ones
 };
 
 // A tile of points and one box.

@@ -30,7 +30,7 @@ constexpr Kernels make_kernels(const char* name) {
       {prepare_bytes<Half>, prepare_bytes<BFloat16>, prepare_bytes<float>, prepare_bytes<double>},
       compare_bytes,
       measure_boxes,
-      any_within_reach,
+      any_within_reach<kTileQueries>,
       {prepare<Half>, prepare<BFloat16>, prepare<float>, prepare<double>},
       project<kTileQueries, kVectors>,
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},

@@ -51,6 +51,7 @@ struct Vector {
 
 inline Vector zero_vector() { return {_mm256_setzero_ps()}; }
 inline Vector load_vector(const float* p) { return {_mm256_loadu_ps(p)}; }
+inline void store_vector(float* p, Vector v) { _mm256_storeu_ps(p, v.lanes); }
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};

@@ -38,6 +38,7 @@ struct Vector {
 
 inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
+inline void store_vector(float* p, Vector v) { _mm512_storeu_ps(p, v.lanes); }
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};

@@ -104,6 +104,9 @@ struct Vector {
 
 inline Vector zero_vector() { return {}; }
 inline Vector load_vector(const float* p) { return {{p[0], p[1], p[2], p[3]}}; }
+inline void store_vector(float* p, Vector v) {
+  for (int i = 0; i < Vector::kWidth; ++i) p[i] = v.lane[i];
+}
 
 // Sums of products as they grow, from zero or from values; and the values they are in the end.
 using Column = Vector;

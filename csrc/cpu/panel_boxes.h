@@ -7,6 +7,8 @@
 #include <limits>
 #include <vector>
 
+#include "cpu/isa.h"
+
 namespace expansive {
 
 // Coordinates that boxes have: the leading ones of rotated images, which vary most.
@@ -15,14 +17,14 @@ inline constexpr int64_t kBoxDims = 8;
 struct Boxes {
   int64_t dims = 0;
   int64_t count = 0;
-  std::vector<float> lows;   // [dims][count]
-  std::vector<float> highs;  // [dims][count]
+  std::vector<float> lows;   // [dims][count], and spare ones
+  std::vector<float> highs;  // [dims][count], likewise
 
   Boxes() = default;
   Boxes(int64_t d, int64_t n)
       : dims(d),
         count(n),
-        lows(static_cast<size_t>(d * n), std::numeric_limits<float>::infinity()),
+        lows(static_cast<size_t>(d * n + kSpareFloats), std::numeric_limits<float>::infinity()),
         highs(lows.size(), -std::numeric_limits<float>::infinity()) {}
 
   float low(int64_t box, int64_t j) const { return lows[static_cast<size_t>(j * count + box)]; }

@@ -28,7 +28,7 @@ float Reach::farthest(int64_t tile) const {
 
 const float* Reach::measure(int64_t tile, const Boxes& boxes, Range range,
                             std::vector<float>& out) const {
-  out.resize(static_cast<size_t>(range.end - range.begin));
+  out.resize(static_cast<size_t>(range.end - range.begin + kSpareFloats));
   kernels_.measure_boxes({lows_.data() + tile * dims_, highs_.data() + tile * dims_, dims_,
                           boxes.lows.data() + range.begin, boxes.highs.data() + range.begin,
                           boxes.count, range.end - range.begin, out.data()});

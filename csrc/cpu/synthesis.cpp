@@ -188,7 +188,8 @@ class Maker {
     const int64_t row_bytes = x_.d * size_of(x_.dtype);
     const int64_t ahead = rows_ahead(kAskedBytes, 2 * row_bytes, kMostAhead);
     const auto ask = [&](int64_t i) {
-      prefetch_row(x_.row(recipes[i].base), row_bytes);
+      const bool asked = i > 0 && recipes[i].base == recipes[i - 1].base;
+      if (!asked) prefetch_row(x_.row(recipes[i].base), row_bytes);
       prefetch_row(x_.row(recipes[i].partner), row_bytes);
     };
     visit_ahead(count, ahead, ask, [&](int64_t i) {
