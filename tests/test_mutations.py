@@ -93,7 +93,7 @@ MUTATIONS = {
     "rows not drawn in": Mutation(
         IMAGES, "farthest * kUp <= kernels_->elements.radius", "farthest < 1e300"
     ),
-    "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + drawn_in", "0.0"),
+    "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + worst.drawn_in", "0.0"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(

@@ -14,13 +14,9 @@ namespace {
 
 constexpr Elements kElements = kWholeElements;
 
-inline __m128i whole4_signed(__m256d v) {
-  const __m256d inside =
-      _mm256_min_pd(_mm256_max_pd(v, _mm256_set1_pd(-32767.0)), _mm256_set1_pd(32767.0));
-  return _mm256_cvtpd_epi32(inside);
-}
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  const __m128i low = whole4_signed(v.low), high = whole4_signed(v.high);
+  const __m128i low = whole4(v.low, -32767.0, 32767.0);
+  const __m128i high = whole4(v.high, -32767.0, 32767.0);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(image), _mm_packs_epi32(low, high));
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
 }

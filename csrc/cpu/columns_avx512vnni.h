@@ -10,9 +10,7 @@ namespace {
 constexpr Elements kElements = kWholeElements;
 
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  const __m512d inside =
-      _mm512_min_pd(_mm512_max_pd(v, _mm512_set1_pd(-32767.0)), _mm512_set1_pd(32767.0));
-  const __m256i whole = _mm512_cvtpd_epi32(inside);
+  const __m256i whole = whole8(v, -32767.0, 32767.0);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(image), _mm256_cvtepi32_epi16(whole));
   return _mm512_cvtepi32_pd(whole);
 }

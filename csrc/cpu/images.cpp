@@ -78,8 +78,8 @@ void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_
 Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const {
   const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), scale_, d_, out);
-  const double farthest = std::sqrt(made.squared_norm) + std::sqrt(made.squared_error);
-  if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, rounding_error(made)};
+  const double error = rounding_error(made), farthest = std::sqrt(made.squared_norm) + error;
+  if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, error};
   return draw_in(row, dtype, out);
 }
 

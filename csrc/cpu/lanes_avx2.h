@@ -33,12 +33,13 @@ inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p + 4, v.high);
 }
 inline double fold(Double8 sums) { return fold4(_mm256_add_pd(sums.low, sums.high)); }
-inline __m128i whole4(__m256d v) {
+// Whole numbers from `least` to `most`; what is outside goes to the nearest.
+inline __m128i whole4(__m256d v, double least, double most) {
   return _mm256_cvtpd_epi32(
-      _mm256_min_pd(_mm256_max_pd(v, _mm256_setzero_pd()), _mm256_set1_pd(255.0)));
+      _mm256_min_pd(_mm256_max_pd(v, _mm256_set1_pd(least)), _mm256_set1_pd(most)));
 }
 inline Double8 store8_bytes(uint8_t* p, Double8 v) {
-  const __m128i low = whole4(v.low), high = whole4(v.high);
+  const __m128i low = whole4(v.low, 0.0, 255.0), high = whole4(v.high, 0.0, 255.0);
   const __m128i words = _mm_packus_epi32(low, high);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm_packus_epi16(words, words));
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};

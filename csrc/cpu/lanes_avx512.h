@@ -22,11 +22,13 @@ inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
 inline double fold(Double8 sums) {
   return fold4(_mm256_add_pd(_mm512_castpd512_pd256(sums), _mm512_extractf64x4_pd(sums, 1)));
 }
-// Eight whole numbers of 0 to 255; what is outside goes to the nearest.
+// Whole numbers from `least` to `most`; what is outside goes to the nearest.
+inline __m256i whole8(__m512d v, double least, double most) {
+  return _mm512_cvtpd_epi32(
+      _mm512_min_pd(_mm512_max_pd(v, _mm512_set1_pd(least)), _mm512_set1_pd(most)));
+}
 inline Double8 store8_bytes(uint8_t* p, Double8 v) {
-  const __m512d inside =
-      _mm512_min_pd(_mm512_max_pd(v, _mm512_setzero_pd()), _mm512_set1_pd(255.0));
-  const __m256i whole = _mm512_cvtpd_epi32(inside);
+  const __m256i whole = whole8(v, 0.0, 255.0);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(p), _mm256_cvtepi32_epi8(whole));
   return _mm512_cvtepi32_pd(whole);
 }

@@ -1,8 +1,6 @@
 #include "cpu/multiply.h"
 
 #include <algorithm>
-#include <cmath>
-#include <limits>
 #include <vector>
 
 #include "cpu/integers.h"
@@ -11,8 +9,6 @@
 
 namespace expansive {
 namespace {
-
-constexpr double kNoLimit = std::numeric_limits<double>::infinity();
 
 // Copies rows of a transposed matrix, in which the same feature of neighbouring rows lies side by
 // side, to contiguous ones, `stride` apart.
@@ -32,7 +28,6 @@ void multiply(const FloatView& a, const FloatView& b, int threads, Interrupt& in
   const int64_t group = 4 * chosen.tile_queries, width = projection.width();
   // Copies a power of two apart would share the few places a first-level cache has for them.
   const int64_t copied = a.contiguous_rows() ? 0 : round_up(a.columns, 16) + 16;
-  const auto squared_distance = chosen.refine[static_cast<int>(DType::float32)];
   const std::vector<double> origin(static_cast<size_t>(round_up(a.columns, 8)), 0.0);
   parallel_for(divide_up(a.rows, group), threads, interrupt, [&](int64_t task, int) {
     const int64_t first = task * group, count = std::min(group, a.rows - first);
@@ -43,9 +38,8 @@ void multiply(const FloatView& a, const FloatView& b, int threads, Interrupt& in
     std::vector<double> units(static_cast<size_t>(count));
     for (int64_t i = 0; i < count; ++i) {
       const float* row = a.contiguous_rows() ? a.at(first + i, 0) : copies.data() + i * copied;
-      const double norm = std::sqrt(squared_distance(origin.data(), row, 1.0, a.columns, kNoLimit));
-      double& unit = units[static_cast<size_t>(i)];
-      unit = element_unit(chosen, norm);
+      const double unit = element_unit(chosen, origin.data(), row, a.columns);
+      units[static_cast<size_t>(i)] = unit;
       chosen.prepare[static_cast<int>(DType::float32)](row, 1.0, origin.data(), unit, a.columns,
                                                        images.data() + i * projection.stride());
     }

@@ -59,8 +59,7 @@ void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_e
 
 float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
-  screen_.worst = worst.error;
-  screen_.drawn_in = worst.drawn_in;
+  screen_.worst = worst;
   screen_.largest = -round_down(-0.5 * worst.squared_norm);
   found_before_ = found_;
   may_guess_ = true;

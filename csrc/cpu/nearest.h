@@ -68,20 +68,20 @@ inline int64_t kept_length(const Database& database, int64_t k) {
 struct ScreenPoint {
   const ScreenSpace* space;
   Image image{0.0, 0.0};
-  double worst = 0.0;     // error of any row's image so far
-  double drawn_in = 0.0;  // how far any row was
+  Image worst{0.0, 0.0};  // of any row so far
   float largest = 0.0f;   // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
   // Above the error of a pair's distance.
-  double error() const { return image.error + worst; }
-  void lower(double limit) { threshold = space->threshold(image, worst, limit); }
+  double error() const { return image.error + worst.error; }
+  void lower(double limit) { threshold = space->threshold(image, worst.error, limit); }
   // What it would be if the k-th nearest row had this value, but for roundings: no bound.
   float threshold_at(float value) const {
-    return space->threshold(image, worst, space->about(image, value));
+    return space->threshold(image, worst.error, space->about(image, value));
   }
   double limit(float value, float half_norm) const {
-    return space->limit(image.squared_norm, error() + image.drawn_in + drawn_in, value, half_norm);
+    const double drawn_in = image.drawn_in + worst.drawn_in;
+    return space->limit(image.squared_norm, error() + drawn_in, value, half_norm);
   }
 };
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 
 namespace expansive {
 namespace {
@@ -9,24 +10,13 @@ namespace {
 // Rows projected together share each pass over the directions, and stay within this.
 constexpr int64_t kGroupBytes = 1 << 20;
 
-double longest_row(const FloatView& matrix) {
-  double longest = 0.0;
-  for (int64_t i = 0; i < matrix.rows; ++i) {
-    double squared = 0.0;
-    for (int64_t j = 0; j < matrix.columns; ++j) {
-      const double value = static_cast<double>(*matrix.at(i, j));
-      squared += value * value;
-    }
-    longest = std::max(longest, squared);
-  }
-  return std::sqrt(longest);
-}
-
 }  // namespace
 
-double element_unit(const Kernels& kernels, double norm) {
-  if (!kernels.elements.whole || norm == 0.0) return 1.0;
+double element_unit(const Kernels& kernels, const double* origin, const float* row, int64_t d) {
+  if (!kernels.elements.whole) return 1.0;
   constexpr int kLargest = 100;  // a float32, as are its reciprocal's products with elements
+  const double norm = std::sqrt(kernels.refine[static_cast<int>(DType::float32)](
+      origin, row, 1.0, d, std::numeric_limits<double>::infinity()));
   return std::ldexp(1.0, std::min(std::ilogb(kernels.elements.radius / norm), kLargest));
 }
 
@@ -35,16 +25,20 @@ Projection::Projection(const Kernels& kernels, const FloatView& directions)
       d_(directions.columns),
       words_(image_words(kernels, d_)),
       panels_(divide_up(directions.rows, kernels.panel_columns)),
-      unit_(element_unit(kernels, longest_row(directions))),
       packed_(static_cast<size_t>(panels_ * kernels.panel_columns * words_)) {
   const int64_t width = kernels.panel_columns;
   const std::vector<double> origin(static_cast<size_t>(round_up(d_, 8)), 0.0);
-  std::vector<float> direction(static_cast<size_t>(d_));
+  std::vector<float> gathered(static_cast<size_t>(directions.rows * d_));
+  for (int64_t i = 0; i < directions.rows; ++i) {
+    float* direction = gathered.data() + i * d_;
+    for (int64_t j = 0; j < d_; ++j) direction[j] = *directions.at(i, j);
+    const double unit = element_unit(kernels, origin.data(), direction, d_);
+    unit_ = i == 0 ? unit : std::min(unit_, unit);
+  }
   std::vector<uint32_t> image(static_cast<size_t>(stride()));
   for (int64_t i = 0; i < directions.rows; ++i) {
-    for (int64_t j = 0; j < d_; ++j) direction[static_cast<size_t>(j)] = *directions.at(i, j);
-    kernels.prepare[static_cast<int>(DType::float32)](direction.data(), 1.0, origin.data(), unit_,
-                                                      d_, image.data());
+    kernels.prepare[static_cast<int>(DType::float32)](gathered.data() + i * d_, 1.0, origin.data(),
+                                                      unit_, d_, image.data());
     uint32_t* out = packed_.data() + i / width * width * words_ + i % width;
     for (int64_t j = 0; j < words_; ++j) out[j * width] = image[static_cast<size_t>(j)];
   }

@@ -21,9 +21,9 @@ struct FloatView {
   bool contiguous_rows() const { return column_stride == 1; }
 };
 
-// The power of two that vectors this long, or shorter, are rounded to elements by: those that are
-// whole numbers want large ones.
-double element_unit(const Kernels& kernels, double norm);
+// The power of two by which a row of d features is rounded to elements: those that are whole
+// numbers want large ones. `origin` is zeros, padded to a multiple of 8.
+double element_unit(const Kernels& kernels, const double* origin, const float* row, int64_t d);
 
 class Projection {
  public:
@@ -53,8 +53,8 @@ class Projection {
   const Kernels* kernels_;
   int64_t d_;
   int64_t words_;
-  int64_t panels_;  // each panel_columns wide
-  double unit_;
+  int64_t panels_;                // each panel_columns wide
+  double unit_ = 1.0;             // the longest direction's
   std::vector<uint32_t> packed_;  // [panel][word][column]
 };
 

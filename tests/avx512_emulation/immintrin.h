@@ -46,21 +46,28 @@ inline V join(const Half& low, const Half& high) {
   std::memcpy(reinterpret_cast<char*>(&v) + sizeof low, &high, sizeof high);
   return v;
 }
-// Each half by an instruction of AVX2.
-template <typename V, typename Half, typename Do>
-inline V by_halves(const V& a, const V& b, const Do& apply) {
-  return join<V>(apply(half<Half>(a, 0), half<Half>(b, 0)),
-                 apply(half<Half>(a, 1), half<Half>(b, 1)));
-}
-inline __m512 fmadd_ps(__m512 a, __m512 b, __m512 c) {
-  return join<__m512>(_mm256_fmadd_ps(half<__m256>(a, 0), half<__m256>(b, 0), half<__m256>(c, 0)),
-                      _mm256_fmadd_ps(half<__m256>(a, 1), half<__m256>(b, 1), half<__m256>(c, 1)));
-}
-inline __m512d fmadd_pd(__m512d a, __m512d b, __m512d c) {
-  return join<__m512d>(
-      _mm256_fmadd_pd(half<__m256d>(a, 0), half<__m256d>(b, 0), half<__m256d>(c, 0)),
-      _mm256_fmadd_pd(half<__m256d>(a, 1), half<__m256d>(b, 1), half<__m256d>(c, 1)));
-}
+// Each half by an instruction of AVX2, on halves of the operands.
+#define EMULATE(name, Out, Half, instruction)                                               \
+  template <typename... In>                                                                 \
+  inline Out name(const In&... in) {                                                        \
+    return join<Out>(instruction(half<Half>(in, 0)...), instruction(half<Half>(in, 1)...)); \
+  }
+EMULATE(fmadd_ps, __m512, __m256, _mm256_fmadd_ps)
+EMULATE(fmadd_pd, __m512d, __m256d, _mm256_fmadd_pd)
+EMULATE(max_ps, __m512, __m256, _mm256_max_ps)
+EMULATE(max_pd, __m512d, __m256d, _mm256_max_pd)
+EMULATE(min_ps, __m512, __m256, _mm256_min_ps)
+EMULATE(min_pd, __m512d, __m256d, _mm256_min_pd)
+EMULATE(cvtps_pd, __m512d, __m128, _mm256_cvtps_pd)
+EMULATE(cvtpd_ps, __m256, __m256d, _mm256_cvtpd_ps)
+EMULATE(cvtpd_epi32, __m256i, __m256d, _mm256_cvtpd_epi32)
+EMULATE(cvtepi32_pd, __m512d, __m128i, _mm256_cvtepi32_pd)
+EMULATE(cvtepi32_ps, __m512, __m256i, _mm256_cvtepi32_ps)
+EMULATE(cvtps_epi32, __m512i, __m256, _mm256_cvtps_epi32)
+EMULATE(cvtph_ps, __m512, __m128i, _mm256_cvtph_ps)
+EMULATE(cvtepu16_epi32, __m512i, __m128i, _mm256_cvtepu16_epi32)
+#undef EMULATE
+
 inline __m512 set1_ps(float v) { return v - __m512{}; }
 inline __m512d set1_pd(double v) { return v - __m512d{}; }
 inline __m512i set1_epi32(int v) { return bits<__m512i>(v - I32{}); }
@@ -68,41 +75,10 @@ inline __m512i setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h
                           int k, int l, int m, int n, int o, int p) {
   return bits<__m512i>(I32{a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p});
 }
-inline __m512d cvtps_pd(__m256 v) {
-  return join<__m512d>(_mm256_cvtps_pd(_mm256_castps256_ps128(v)),
-                       _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
-}
-inline __m256 cvtpd_ps(__m512d v) {
-  return join<__m256>(_mm256_cvtpd_ps(half<__m256d>(v, 0)), _mm256_cvtpd_ps(half<__m256d>(v, 1)));
-}
-inline __m256i cvtpd_epi32(__m512d v) {
-  return join<__m256i>(_mm256_cvtpd_epi32(half<__m256d>(v, 0)),
-                       _mm256_cvtpd_epi32(half<__m256d>(v, 1)));
-}
-inline __m512d cvtepi32_pd(__m256i v) {
-  return join<__m512d>(_mm256_cvtepi32_pd(_mm256_castsi256_si128(v)),
-                       _mm256_cvtepi32_pd(_mm256_extracti128_si256(v, 1)));
-}
-inline __m512 cvtepi32_ps(__m512i v) {
-  return join<__m512>(_mm256_cvtepi32_ps(half<__m256i>(v, 0)),
-                      _mm256_cvtepi32_ps(half<__m256i>(v, 1)));
-}
-inline __m512i cvtps_epi32(__m512 v) {
-  return join<__m512i>(_mm256_cvtps_epi32(half<__m256>(v, 0)),
-                       _mm256_cvtps_epi32(half<__m256>(v, 1)));
-}
-inline __m512 cvtph_ps(__m256i v) {
-  return join<__m512>(_mm256_cvtph_ps(_mm256_castsi256_si128(v)),
-                      _mm256_cvtph_ps(_mm256_extracti128_si256(v, 1)));
-}
 inline __m256i cvtps_ph(__m512 v, int) {
   constexpr int kNearest = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
   return join<__m256i>(_mm256_cvtps_ph(half<__m256>(v, 0), kNearest),
                        _mm256_cvtps_ph(half<__m256>(v, 1), kNearest));
-}
-inline __m512i cvtepu16_epi32(__m256i v) {
-  return join<__m512i>(_mm256_cvtepu16_epi32(_mm256_castsi256_si128(v)),
-                       _mm256_cvtepu16_epi32(_mm256_extracti128_si256(v, 1)));
 }
 inline __m256i cvtepi32_epi16(__m512i v) {
   uint16_t lanes[16];
@@ -205,16 +181,10 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_loadu_si512 emulated::load<__m512i>
 #define _mm512_maskz_compress_epi32 emulated::compress<__m512i, emulated::U32>
 #define _mm512_maskz_compress_ps emulated::compress<__m512, emulated::U32>
-#define _mm512_max_pd(a, b)                   \
-  emulated::by_halves<__m512d, __m256d>(a, b, \
-                                        [](__m256d x, __m256d y) { return _mm256_max_pd(x, y); })
-#define _mm512_min_pd(a, b)                   \
-  emulated::by_halves<__m512d, __m256d>(a, b, \
-                                        [](__m256d x, __m256d y) { return _mm256_min_pd(x, y); })
-#define _mm512_max_ps(a, b) \
-  emulated::by_halves<__m512, __m256>(a, b, [](__m256 x, __m256 y) { return _mm256_max_ps(x, y); })
-#define _mm512_min_ps(a, b) \
-  emulated::by_halves<__m512, __m256>(a, b, [](__m256 x, __m256 y) { return _mm256_min_ps(x, y); })
+#define _mm512_max_pd emulated::max_pd
+#define _mm512_max_ps emulated::max_ps
+#define _mm512_min_pd emulated::min_pd
+#define _mm512_min_ps emulated::min_ps
 #define _mm512_mul_pd(a, b) ((a) * (b))
 #define _mm512_set1_epi32 emulated::set1_epi32
 #define _mm512_set1_pd emulated::set1_pd
