@@ -103,6 +103,18 @@ def test_any_rows_in_any_order(backend: str, data: st.DataObject) -> None:
 
 
 @backends
+@pytest.mark.parametrize("isa_name", ISAS)
+def test_rows_and_seeds_of_more_than_32_bits(backend: str, isa_name: str) -> None:
+    x, y = blobs()
+    wanted = {int(y.min()): 2**44}
+    rows = [*range(2**32 - 20, 2**32 + 17), *range(2**43, 2**43 + 5), 2**44 - 1000]
+    expected = Plan.eos(x, y, wanted, seed=2**63 + 5, backend="reference").generate_rows(x, rows)
+    with isa(isa_name):
+        plan = Plan.eos(x, y, wanted, seed=2**63 + 5, backend=backend)
+        assert_same_bits(plan.generate_rows(x, rows), expected)
+
+
+@backends
 def test_many_rows_on_many_threads(backend: str) -> None:
     x, y = blobs((3000, 200, 40), 33)
     expected = Plan.eos(x, y, backend="reference")

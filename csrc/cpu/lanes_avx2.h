@@ -86,6 +86,29 @@ inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* val
   return n;
 }
 
+// Random words, each in the low half of 64 bits: products are all of those.
+struct WordLanes {
+  static constexpr int kWidth = 4;
+  __m256i lanes;
+};
+
+inline WordLanes load_words(const int64_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+inline WordLanes splat_words(uint32_t word) { return {_mm256_set1_epi64x(word)}; }
+inline WordLanes multiply_words(WordLanes a, WordLanes b) {
+  return {_mm256_mul_epu32(a.lanes, b.lanes)};
+}
+inline WordLanes high_words(WordLanes v) { return {_mm256_srli_epi64(v.lanes, 32)}; }
+inline WordLanes exclusive_or(WordLanes a, WordLanes b) {
+  return {_mm256_xor_si256(a.lanes, b.lanes)};
+}
+inline void store_words(uint32_t* p, WordLanes v) {
+  const __m256i low = _mm256_setr_epi32(0, 2, 4, 6, 0, 2, 4, 6);
+  _mm_storeu_si128(reinterpret_cast<__m128i*>(p),
+                   _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(v.lanes, low)));
+}
+
 // Eight float32: interpolation.
 using Floats = __m256;
 constexpr int64_t kFloats = 8;

@@ -70,6 +70,25 @@ inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* val
   return __builtin_popcount(mask);
 }
 
+// Random words, each in the low half of 64 bits: products are all of those.
+struct WordLanes {
+  static constexpr int kWidth = 8;
+  __m512i lanes;
+};
+
+inline WordLanes load_words(const int64_t* p) { return {_mm512_loadu_si512(p)}; }
+inline WordLanes splat_words(uint32_t word) { return {_mm512_set1_epi64(word)}; }
+inline WordLanes multiply_words(WordLanes a, WordLanes b) {
+  return {_mm512_mul_epu32(a.lanes, b.lanes)};
+}
+inline WordLanes high_words(WordLanes v) { return {_mm512_srli_epi64(v.lanes, 32)}; }
+inline WordLanes exclusive_or(WordLanes a, WordLanes b) {
+  return {_mm512_xor_si512(a.lanes, b.lanes)};
+}
+inline void store_words(uint32_t* p, WordLanes v) {
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32(v.lanes));
+}
+
 // Sixteen float32, a cache line: interpolation.
 using Floats = __m512;
 constexpr int64_t kFloats = 16;

@@ -97,6 +97,21 @@ inline void fence_streams() {}
 // One vector of the screen's sums, and of its columns.
 constexpr Elements kElements = {1, false, kFloatRadius, 2.0, 0x1p-148};  // product and sum round
 
+// Random words, each in the low half of 64 bits: products are all of those.
+struct WordLanes {
+  static constexpr int kWidth = 1;
+  uint64_t lane;
+};
+
+inline WordLanes load_words(const int64_t* p) { return {static_cast<uint64_t>(*p)}; }
+inline WordLanes splat_words(uint32_t word) { return {word}; }
+inline WordLanes multiply_words(WordLanes a, WordLanes b) {
+  return {uint64_t{static_cast<uint32_t>(a.lane)} * static_cast<uint32_t>(b.lane)};
+}
+inline WordLanes high_words(WordLanes v) { return {v.lane >> 32}; }
+inline WordLanes exclusive_or(WordLanes a, WordLanes b) { return {a.lane ^ b.lane}; }
+inline void store_words(uint32_t* p, WordLanes v) { *p = static_cast<uint32_t>(v.lane); }
+
 struct Vector {
   static constexpr int kWidth = 4;
   float lane[kWidth];

@@ -12,6 +12,7 @@
 namespace emulated {
 
 using I32 = int32_t __attribute__((vector_size(64)));
+using U64 = uint64_t __attribute__((vector_size(64)));
 using U32 = uint32_t __attribute__((vector_size(64)));
 using Bits16 = uint16_t __attribute__((vector_size(64)));
 using Signed16 = int16_t __attribute__((vector_size(64)));
@@ -71,6 +72,7 @@ EMULATE(cvtepu16_epi32, __m512i, __m128i, _mm256_cvtepu16_epi32)
 inline __m512 set1_ps(float v) { return v - __m512{}; }
 inline __m512d set1_pd(double v) { return v - __m512d{}; }
 inline __m512i set1_epi32(int v) { return bits<__m512i>(v - I32{}); }
+inline __m512i set1_epi64(long long v) { return v - __m512i{}; }
 inline __m512i setr_epi32(int a, int b, int c, int d, int e, int f, int g, int h, int i, int j,
                           int k, int l, int m, int n, int o, int p) {
   return bits<__m512i>(I32{a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p});
@@ -84,6 +86,14 @@ inline __m256i cvtepi32_epi16(__m512i v) {
   uint16_t lanes[16];
   for (int i = 0; i < 16; ++i) lanes[i] = static_cast<uint16_t>(bits<U32>(v)[i]);
   return load<__m256i>(lanes);
+}
+inline __m256i cvtepi64_epi32(__m512i v) {
+  uint32_t lanes[8];
+  for (int i = 0; i < 8; ++i) lanes[i] = static_cast<uint32_t>(bits<U64>(v)[i]);
+  return load<__m256i>(lanes);
+}
+inline __m512i mul_epu32(__m512i a, __m512i b) {
+  return bits<__m512i>((bits<U64>(a) & 0xFFFFFFFFu) * (bits<U64>(b) & 0xFFFFFFFFu));
 }
 // The low bits of eight numbers.
 template <typename T>
@@ -162,6 +172,7 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
 #define _mm512_cvtepi32_pd emulated::cvtepi32_pd
 #define _mm512_cvtepi32_ps emulated::cvtepi32_ps
+#define _mm512_cvtepi64_epi32 emulated::cvtepi64_epi32
 #define _mm512_cvtepu16_epi32 emulated::cvtepu16_epi32
 #define _mm512_cvtpd_epi32 emulated::cvtpd_epi32
 #define _mm512_cvtpd_ps emulated::cvtpd_ps
@@ -185,8 +196,10 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_max_ps emulated::max_ps
 #define _mm512_min_pd emulated::min_pd
 #define _mm512_min_ps emulated::min_ps
+#define _mm512_mul_epu32 emulated::mul_epu32
 #define _mm512_mul_pd(a, b) ((a) * (b))
 #define _mm512_set1_epi32 emulated::set1_epi32
+#define _mm512_set1_epi64 emulated::set1_epi64
 #define _mm512_set1_pd emulated::set1_pd
 #define _mm512_set1_ps emulated::set1_ps
 #undef _mm512_setr_epi32
@@ -199,9 +212,11 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
   __m512i {}
 #define _mm512_slli_epi32(v, n) emulated::bits<__m512i>(emulated::bits<emulated::U32>(v) << (n))
 #define _mm512_srli_epi32(v, n) emulated::bits<__m512i>(emulated::bits<emulated::U32>(v) >> (n))
+#define _mm512_srli_epi64(v, n) emulated::bits<__m512i>(emulated::bits<emulated::U64>(v) >> (n))
 #define _mm512_storeu_pd emulated::store
 #define _mm512_storeu_ps emulated::store
 #define _mm512_storeu_si512 emulated::store
 #define _mm512_stream_ps emulated::store
 #define _mm512_sub_pd(a, b) ((a) - (b))
 #define _mm512_sub_ps(a, b) ((a) - (b))
+#define _mm512_xor_si512(a, b) ((a) ^ (b))
