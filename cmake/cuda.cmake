@@ -2,7 +2,7 @@
 set(EXPANSIVE_CUDA AUTO CACHE STRING
   "Build the CUDA module: AUTO (where a CUDA compiler is found), ON (fail without one) or OFF")
 set_property(CACHE EXPANSIVE_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90a 100 120 CACHE STRING
+set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90 100 120 CACHE STRING
   "Compute capabilities to compile for; those the toolkit does not know are left out")
 
 string(TOUPPER "${EXPANSIVE_CUDA}" cuda_wanted)
@@ -36,12 +36,11 @@ set(cuda_codes "")
 set(cuda_names "")
 set(oldest "")
 foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
-  string(REGEX REPLACE "[af]$" "" number "${arch}")
-  if(known MATCHES "sm_${number}[\r\n]")
+  if(known MATCHES "sm_${arch}[\r\n]")
     list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
     list(APPEND cuda_names ${arch})
     if(NOT oldest)
-      set(oldest ${number})
+      set(oldest ${arch})
     endif()
   endif()
 endforeach()

@@ -23,6 +23,8 @@ STREAM = 7
 
 places: list[str] = []
 """Where the rows of each call lay."""
+streams: list[int] = []
+"""The streams of those on the device."""
 
 
 # ---- the backend ------------------------------------------------------------------------------
@@ -39,7 +41,10 @@ def memory(array: DeviceArray) -> np.ndarray[Any, Any]:
 
 def _seen(rows: Rows) -> Rows:
     places.append(rows.device)
-    return replace(rows, data=memory(rows.data)) if rows.device != "cpu" else rows
+    if rows.device == "cpu":
+        return rows
+    streams.append(rows.data.stream)
+    return replace(rows, data=memory(rows.data))
 
 
 def unavailable() -> str | None:
@@ -117,11 +122,14 @@ class CupyArray:
     def __getitem__(self, rows: CupyArray) -> CupyArray:
         return CupyArray(self.host[rows.host], self.device.id)
 
-    def __abs__(self) -> CupyArray:
-        return CupyArray(np.abs(self.host), self.device.id)
+    def __neg__(self) -> CupyArray:
+        return CupyArray(-self.host, self.device.id)
 
     def max(self, axis: int) -> CupyArray:
         return CupyArray(self.host.max(axis=axis), self.device.id)
+
+    def min(self, axis: int) -> CupyArray:
+        return CupyArray(self.host.min(axis=axis), self.device.id)
 
     def get(self) -> np.ndarray[Any, Any]:
         return self.host.copy()
@@ -151,6 +159,7 @@ def pretend_cupy(monkeypatch: pytest.MonkeyPatch) -> Any:
     cupy.asarray = lambda array: CupyArray(np.asarray(array))
     cupy.from_dlpack = lambda given: CupyArray(given.host)
     cupy.ascontiguousarray = _contiguous
+    cupy.maximum = lambda a, b: CupyArray(np.maximum(a.host, b.host))
     cupy.cuda = SimpleNamespace(get_current_stream=lambda: SimpleNamespace(ptr=STREAM))
     monkeypatch.setitem(sys.modules, "cupy", cupy)
     return cupy
@@ -167,3 +176,4 @@ def pretend_cuda(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Torch, "stream", staticmethod(lambda x: STREAM))
     monkeypatch.setitem(registry._MODULES, "cuda", "fake_device")
     places.clear()
+    streams.clear()

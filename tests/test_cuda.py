@@ -88,6 +88,7 @@ def test_a_module_that_was_not_built_says_how_to(monkeypatch: pytest.MonkeyPatch
         ("EMULATED_DRIVER", "0", "no NVIDIA driver is installed"),
         ("EMULATED_DEVICES", "0", "no CUDA device can be used"),
         ("EMULATED_MAJOR", "7", "emulated has compute capability 7.0, .* need 8.0 or newer"),
+        ("EMULATED_POOLS", "0", "emulated has no memory pools"),
     ],
 )
 def test_what_is_missing_is_said(
@@ -204,14 +205,41 @@ def test_points_that_are_no_rows(emulated: ModuleType) -> None:
 def test_rows_that_outgrow_the_device(
     emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
+    # Two stretches at once would not fit, nor would all queries, nor their results.
     from expansive.backends import cuda_search
 
-    monkeypatch.setenv("EMULATED_MEMORY", str(30_000))
-    length = cuda_search.stretch_length(300, 6, 4, "euclidean", 30_000)
-    assert 1 < length < 300
-    x, y = make_data("small_integers", "five_classes_sorted", 300, 6, "float32", metric, 0)
-    check_search(x, y, 60, "friend", [0, 299, 150], metric)
-    check_search(x, y, 6, "enemy", [0, 299, 150], metric)
+    memory = 200_000
+    monkeypatch.setenv("EMULATED_MEMORY", str(memory))
+    length = cuda_search.stretch_length(1500, 6, 8, "euclidean", memory)
+    assert 700 < length < 1500
+    x, y = make_data("small_integers", "five_classes_sorted", 1500, 6, "float64", metric, 0)
+    asked = [0, 1499, 800]
+    check_search(x, y, 60, "friend", asked, metric)
+    check_search(x, y, 6, "enemy", asked * 60, metric)
+
+
+def test_queries_pass_in_parts(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("EMULATED_MEMORY", str(120_000))
+    x, y = make_data("small_integers", "two_classes", 50, 3, "float32", "euclidean", 0)
+    check_search(x, y, 40, "any", np.tile(np.arange(50), 5))
+    q = np.random.default_rng(0).standard_normal((200, 3))
+    labels = np.resize([0, 1, 2], 200)
+    got, expected = (
+        ex.Index(x, y, backend=backend).search(q, labels, 40, "friend")
+        for backend in ("cuda", "reference")
+    )
+    assert_same_search(got, expected)
+
+
+def test_too_little_memory_is_said_once(
+    emulated: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("EMULATED_MEMORY", "1000")
+    x, y = blobs()
+    with pytest.raises(RuntimeError, match="allocating device memory"):
+        ex.neighbors(x, y, 3, backend="cuda")
+    monkeypatch.delenv("EMULATED_MEMORY")
+    check_search(x, y, 3, "enemy", None)
 
 
 # ---- arrays on the device ---------------------------------------------------------------------

@@ -237,6 +237,18 @@ def test_results_are_where_the_queries_are(library: str) -> None:
     )
 
 
+@pytest.mark.parametrize("library", LIBRARIES)
+@pytest.mark.parametrize("queries", [None, [1, 5]])
+def test_a_search_goes_to_the_stream_that_is_current_then(
+    library: str, queries: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    index = ex.Index(on_device(matrix(), library), Y)
+    monkeypatch.setattr(fake_device, "STREAM", STREAM + 1)
+    fake_device.streams.clear()
+    index.search_rows(queries, k=2)
+    assert fake_device.streams == [STREAM + 1]
+
+
 def test_queries_on_another_device_are_refused() -> None:
     index = ex.Index(on_device(matrix(), "cupy"), Y)
     with pytest.raises(ValueError, match="q lies on cuda:1 but the index on cuda:0"):

@@ -105,11 +105,12 @@ unsigned long long fingerprint_rows(int device, Address x, int64_t n, int64_t d,
 class DeviceDatabase {
  public:
   DeviceDatabase(int device, Address x, int64_t n, int64_t d, const std::string& dtype,
-                 Address order, const std::string& metric, Address memory, Address stream)
+                 double largest, Address order, const std::string& metric, Address memory,
+                 Address stream)
       : device_(device), multiprocessors_(count_multiprocessors(device)) {
     const OnDevice here(device_);
     database_ =
-        std::make_unique<Database>(rows_at(x, n, d, dtype), at<const uint32_t>(order),
+        std::make_unique<Database>(rows_at(x, n, d, dtype), largest, at<const uint32_t>(order),
                                    parse_metric(metric), at<void>(memory), stream_of(stream));
   }
 
@@ -190,6 +191,7 @@ py::dict describe_tiles(int64_t n, int64_t q, int64_t d, int64_t k, int64_t mult
 
 void bind_memory(py::module_& module) {
   module.def("find_problem", &find_problem);
+  module.def("check_device", &check_device, py::arg("device"));
   module.def("describe_device", &describe_device, py::arg("device"));
   module.def("total_memory", &total_memory, py::arg("device"));
   py::class_<Memory>(module, "Memory")
@@ -219,10 +221,11 @@ void bind_search(py::module_& module) {
   module.def("describe_tiles", &describe_tiles, py::arg("n"), py::arg("q"), py::arg("d"),
              py::arg("k"), py::arg("multiprocessors") = 132, py::arg("budget") = int64_t{1} << 30);
   py::class_<DeviceDatabase>(module, "Database")
-      .def(py::init<int, Address, int64_t, int64_t, const std::string&, Address, const std::string&,
-                    Address, Address>(),
+      .def(py::init<int, Address, int64_t, int64_t, const std::string&, double, Address,
+                    const std::string&, Address, Address>(),
            py::arg("device"), py::arg("x"), py::arg("n"), py::arg("d"), py::arg("dtype"),
-           py::arg("order"), py::arg("metric"), py::arg("memory"), py::arg("stream"))
+           py::arg("largest"), py::arg("order"), py::arg("metric"), py::arg("memory"),
+           py::arg("stream"))
       .def("search", &DeviceDatabase::search, py::kw_only(), py::arg("queries"), py::arg("n"),
            py::arg("d"), py::arg("dtype"), py::arg("order"), py::arg("class_begin"),
            py::arg("class_end"), py::arg("own_rows"), py::arg("k"), py::arg("relation"),

@@ -6,6 +6,7 @@
 
 #include "cuda/device.h"
 #include "cuda/runtime.h"
+#include "expansive/check.h"
 
 namespace expansive::cuda {
 namespace {
@@ -18,16 +19,30 @@ std::string capability(const cudaDeviceProp& device) {
   return std::to_string(device.major) + "." + std::to_string(device.minor);
 }
 
+int attribute(cudaDeviceAttr wanted, int device) {
+  int value = 0;
+  check_cuda(cudaDeviceGetAttribute(&value, wanted, device), "asking for a device's attribute");
+  return value;
+}
+
 cudaDeviceProp properties(int device) {
   cudaDeviceProp found;
   check_cuda(cudaGetDeviceProperties(&found, device), "asking for a device's properties");
   return found;
 }
 
-int attribute(cudaDeviceAttr wanted, int device) {
-  int value = 0;
-  check_cuda(cudaDeviceGetAttribute(&value, wanted, device), "asking for a device's attribute");
-  return value;
+// What keeps the kernels from running on one device.
+std::string find_problem_of(int device) {
+  if (attribute(cudaDevAttrComputeCapabilityMajor, device) < kLeastMajor) {
+    const cudaDeviceProp found = properties(device);
+    return std::string(found.name) + " has compute capability " + capability(found) +
+           ", and these kernels need 8.0 or newer";
+  }
+  if (attribute(cudaDevAttrMemoryPoolsSupported, device) == 0) {
+    return std::string(properties(device).name) +
+           " has no memory pools, which these kernels need (some virtual GPUs lack them)";
+  }
+  return "";
 }
 
 // A pinned buffer, and the event that ends the last copy from it.
@@ -109,10 +124,17 @@ std::string find_problem() {
     return std::string("no CUDA device can be used (") +
            (status == cudaSuccess ? "none is visible" : cudaGetErrorString(status)) + ")";
   }
-  const cudaDeviceProp first = properties(0);
-  if (first.major >= kLeastMajor) return "";
-  return std::string(first.name) + " has compute capability " + capability(first) +
-         ", and these kernels need 8.0 or newer";
+  std::string problem;
+  for (int device = count - 1; device >= 0; --device) {
+    problem = find_problem_of(device);
+    if (problem.empty()) break;
+  }
+  return problem;
+}
+
+void check_device(int device) {
+  const std::string problem = find_problem_of(device);
+  check(problem.empty(), "cuda:" + std::to_string(device) + " cannot be used: " + problem);
 }
 
 std::string describe_device(int device) {
@@ -123,7 +145,12 @@ std::string describe_device(int device) {
 
 int count_multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
 
-int64_t total_memory(int device) { return static_cast<int64_t>(properties(device).totalGlobalMem); }
+int64_t total_memory(int device) {
+  const OnDevice here(device);
+  size_t free = 0, total = 0;
+  check_cuda(cudaMemGetInfo(&free, &total), "asking for a device's memory");
+  return static_cast<int64_t>(total);
+}
 
 void* allocate(int64_t bytes, cudaStream_t stream) {
   void* memory = nullptr;
@@ -132,7 +159,9 @@ void* allocate(int64_t bytes, cudaStream_t stream) {
   return memory;
 }
 
-void release(void* memory, cudaStream_t stream) noexcept { cudaFreeAsync(memory, stream); }
+void release(void* memory, cudaStream_t stream) noexcept {
+  if (cudaFreeAsync(memory, stream) != cudaSuccess) cudaGetLastError();
+}
 
 void upload(void* to, const void* from, int64_t bytes, cudaStream_t stream) {
   StagingPool& pool = staging_pool();

@@ -8,8 +8,10 @@
 
 namespace expansive::cuda {
 
-// What keeps the kernels from running here; empty when nothing does.
+// What keeps the kernels from running here, on any device; empty when nothing does.
 std::string find_problem();
+// Throws std::invalid_argument if they cannot run on this device.
+void check_device(int device);
 
 // Name, compute capability and memory of a device, in a line.
 std::string describe_device(int device);

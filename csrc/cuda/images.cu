@@ -59,12 +59,6 @@ __global__ void __launch_bounds__(kThreads)
   if (before == sampled / 2) centre[j] = values[me];
 }
 
-__global__ void scale_kernel(const ScanResult* scanned, double* scale) {
-  double largest;
-  memcpy(&largest, &scanned->largest, sizeof largest);
-  *scale = find_scale(largest);
-}
-
 __global__ void set_scale_kernel(double value, double* scale) { *scale = value; }
 
 // Reciprocal norms; the squares are summed in the order of a distance, by eight lanes a row.
@@ -179,11 +173,6 @@ void find_centre(const RowList& list, const double* row_scales, double* centre,
         typed<decltype(element)>(list), row_scales, centre);
   });
   check_launch("find_centre");
-}
-
-void find_scale(const ScanResult* scanned, double* scale, cudaStream_t stream) {
-  scale_kernel<<<1, 1, 0, stream>>>(scanned, scale);
-  check_launch("find_scale");
 }
 
 void set_scale(double value, double* scale, cudaStream_t stream) {

@@ -52,7 +52,6 @@ struct QueryImages {
 
 void find_centre(const RowList& list, const double* row_scales, double* centre,
                  cudaStream_t stream);
-void find_scale(const ScanResult* scanned, double* scale, cudaStream_t stream);
 void set_scale(double value, double* scale, cudaStream_t stream);
 void find_row_scales(const RowList& list, double* row_scales, cudaStream_t stream);
 void make_images(const RowList& list, const Space& space, const DatabaseImages& out,

@@ -32,7 +32,7 @@ Workspace lay_out(Arena& arena, int64_t n, int64_t d, int64_t k, int64_t count) 
   parts.row_scales = arena.take<double>(count);
   parts.values = arena.take<float>(count * divide_up(n, tile_rows(d)));
   if (slots > 0) {
-    parts.candidates = arena.take<char>(kSelectBlocksInDeviceMemory * slots * kSlotBytes);
+    parts.candidates = arena.take<char>(select_blocks_in_device_memory(k) * slots * kSlotBytes);
   }
   return parts;
 }
@@ -40,7 +40,6 @@ Workspace lay_out(Arena& arena, int64_t n, int64_t d, int64_t k, int64_t count) 
 struct DatabaseParts {
   double* centre;
   double* scale;
-  ScanResult* scanned;
   double* row_scales;
   uint16_t* images;
   float* negated_half_norms;
@@ -52,7 +51,6 @@ DatabaseParts lay_out(Arena& arena, int64_t n, int64_t d, Metric metric) {
   DatabaseParts parts{};
   parts.centre = arena.take<double>(d);
   parts.scale = arena.take<double>(1);
-  parts.scanned = arena.take<ScanResult>(1);
   if (metric == Metric::cosine) parts.row_scales = arena.take<double>(n);
   parts.images = arena.take<uint16_t>(padded * padded_features(d));
   parts.negated_half_norms = arena.take<float>(padded);
@@ -74,7 +72,7 @@ int64_t workspace_bytes(int64_t n, int64_t q, int64_t d, int64_t k, int64_t budg
   return arena.used();
 }
 
-Database::Database(Rows rows, const uint32_t* order, Metric metric, void* memory,
+Database::Database(Rows rows, double largest, const uint32_t* order, Metric metric, void* memory,
                    cudaStream_t stream)
     : rows_(rows), order_(order), metric_(metric) {
   check(rows.d <= kMostFeatures, "rows have more than 2^18 features; use the CPU backend");
@@ -92,9 +90,7 @@ Database::Database(Rows rows, const uint32_t* order, Metric metric, void* memory
     find_row_scales(list, row_scales_, stream);
     set_scale(0.5, scale_, stream);  // unit vectors, at most 2 apart once centred
   } else {
-    clear_scan(parts.scanned, stream);
-    scan(rows, parts.scanned, stream);
-    find_scale(parts.scanned, scale_, stream);
+    set_scale(find_scale(largest), scale_, stream);
   }
   find_centre(list, row_scales_, centre_, stream);
   make_images(list, {centre_, scale_, row_scales_},

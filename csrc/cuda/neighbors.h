@@ -22,8 +22,9 @@ int64_t workspace_bytes(int64_t n, int64_t q, int64_t d, int64_t k, int64_t budg
 class Database {
  public:
   // Keeps `rows`, `order` (position in class order -> row; null when they are the same) and
-  // `memory` by reference, and fills the memory.
-  Database(Rows rows, const uint32_t* order, Metric metric, void* memory, cudaStream_t stream);
+  // `memory` by reference, and fills the memory. No value of a row has a magnitude above `largest`.
+  Database(Rows rows, double largest, const uint32_t* order, Metric metric, void* memory,
+           cudaStream_t stream);
 
   // Points to search for, worked on in class order. For Relation::any the classes may be null.
   struct Points {

@@ -127,8 +127,9 @@ __device__ Run strip_to_visit(const ScreenTask& task, int64_t query_block, int64
 __global__ void __launch_bounds__(kScreenThreads, 2)
     screen_kernel(ScreenTask task, int64_t query_blocks, int64_t strip_length) {
   __shared__ Stage ring[kStages];
-  const int64_t query_block = blockIdx.x % query_blocks;  // neighbours share the rows, in the cache
-  const Run run = strip_to_visit(task, query_block, blockIdx.x / query_blocks, strip_length);
+  const Work work = work_of(blockIdx.x, query_blocks, gridDim.x / query_blocks);
+  const int64_t query_block = work.query_block;
+  const Run run = strip_to_visit(task, query_block, work.strip, strip_length);
   const int64_t steps = task.padded_features / kStep;
   const int64_t total = count_blocks(run) * steps;
   const int warp = static_cast<int>(threadIdx.x / 32);

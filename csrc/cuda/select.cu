@@ -104,7 +104,8 @@ __device__ void write(const SelectTask& task, const Candidates& c, int64_t query
 }
 
 template <typename T>
-__global__ void __launch_bounds__(kSelectThreads, 4) select_kernel(SelectTask task, int64_t slots) {
+__global__ void __launch_bounds__(kSelectThreads, kSelectBlocks)
+    select_kernel(SelectTask task, int64_t slots) {
   extern __shared__ double shared_slots[];
   __shared__ uint32_t list[kListLength];
   __shared__ Control control;
@@ -134,7 +135,7 @@ void select(const SelectTask& task, cudaStream_t stream) {
   const int64_t slots = candidate_slots(task.k);
   const bool in_shared_memory = fits_shared_memory(task.k);
   const size_t shared_bytes = in_shared_memory ? static_cast<size_t>(slots * kSlotBytes) : 0;
-  const int64_t most = in_shared_memory ? int64_t{1} << 30 : kSelectBlocksInDeviceMemory;
+  const int64_t most = in_shared_memory ? int64_t{1} << 30 : select_blocks_in_device_memory(task.k);
   with_type(task.database.dtype, [&](auto element) {
     const auto kernel = select_kernel<decltype(element)>;
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

@@ -34,10 +34,28 @@ constexpr int64_t strip_blocks(int64_t query_blocks, int64_t row_blocks, int64_t
   return std::clamp<int64_t>(row_blocks / strips, 1, kLongest);
 }
 
+// What the i-th thread block works on. Those that run together share what they read, in the cache:
+// a group of blocks of queries, few enough to stay there, and the strips of rows one after the
+// other.
+struct Work {
+  int64_t query_block;
+  int64_t strip;
+};
+constexpr Work work_of(int64_t i, int64_t query_blocks, int64_t strips) {
+  constexpr int64_t kGroup = 16;
+  const int64_t first = i / (kGroup * strips) * kGroup;
+  const int64_t left = query_blocks - first, group = left < kGroup ? left : kGroup;
+  const int64_t within = i - first * strips;
+  return {first + within % group, within / group};
+}
+
 // ---- pass B ------------------------------------------------------------------------------------
 
 inline constexpr int kSelectThreads = 128;
 inline constexpr int kSelectWarps = kSelectThreads / 32;
+// Thread blocks on a multiprocessor: rows come from anywhere in memory, so many have to wait at
+// once. 64 registers are left for each thread, which is what the kernel needs.
+inline constexpr int kSelectBlocks = 8;
 inline constexpr int kListLength = 1024;  // tiles waiting to be measured
 // Rows one round of measuring can add: a tile a warp.
 inline constexpr int kRoundRows = kSelectWarps * 64;
@@ -54,7 +72,10 @@ constexpr bool fits_shared_memory(int64_t k) {
   return candidate_slots(k) <= kMostSlotsInSharedMemory;
 }
 // Where candidates fill device memory instead, so many thread blocks work at a time.
-inline constexpr int64_t kSelectBlocksInDeviceMemory = 256;
+constexpr int64_t select_blocks_in_device_memory(int64_t k) {
+  constexpr int64_t kMost = 256, kMostBytes = int64_t{256} << 20;
+  return std::clamp<int64_t>(kMostBytes / (candidate_slots(k) * kSlotBytes), 1, kMost);
+}
 
 // ---- memory ------------------------------------------------------------------------------------
 
@@ -66,7 +87,8 @@ constexpr int64_t bytes_per_query(int64_t n, int64_t d) {
 // Queries searched at a time within `budget` bytes: whole blocks of pass A, at least one.
 constexpr int64_t queries_at_a_time(int64_t n, int64_t q, int64_t d, int64_t budget) {
   const int64_t fitting = budget / bytes_per_query(n, d) / kBlockQueries * kBlockQueries;
-  return std::clamp<int64_t>(fitting, kBlockQueries, round_up(q, kBlockQueries));
+  return std::clamp<int64_t>(fitting, kBlockQueries,
+                             round_up(std::max<int64_t>(q, 1), kBlockQueries));
 }
 
 }  // namespace expansive::cuda

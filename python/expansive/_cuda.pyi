@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 SCRATCH_BYTES: int
 
 def find_problem() -> str: ...
+def check_device(device: int) -> None: ...
 def describe_device(device: int) -> str: ...
 def total_memory(device: int) -> int: ...
 
@@ -35,6 +36,7 @@ class Database:
         n: int,
         d: int,
         dtype: str,
+        largest: float,
         order: int,
         metric: str,
         memory: int,

@@ -183,7 +183,7 @@ class Index:
             rows = arrays.as_row_indices(queries, n, "queries", "x", fix)
         if len(rows) == 0:
             return _empty_result(self.rows, k)
-        data = self.rows if queries is None else self.rows.take(rows)
+        data = self.rows.of_now() if queries is None else self.rows.take(rows)
         codes = None if self.codes is None else self.codes[rows]
         return self._search(data, codes, rows, k, relation)
 

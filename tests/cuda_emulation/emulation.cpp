@@ -5,6 +5,8 @@
 #include <cstdio>
 #include <cstdlib>
 #include <functional>
+#include <map>
+#include <utility>
 #include <vector>
 
 namespace emulation {
@@ -127,10 +129,18 @@ int64_t from_environment(const char* name, int64_t otherwise) {
   const char* value = std::getenv(name);
   return value == nullptr ? otherwise : std::strtoll(value, nullptr, 10);
 }
+int64_t device_memory() { return from_environment("EMULATED_MEMORY", 1 << 30); }
+
+// Kept until somebody asks.
+cudaError_t last_error = cudaSuccess;
+cudaError_t fail(cudaError_t status) { return last_error = status; }
+
+std::map<void*, size_t> allocated;
+size_t bytes_in_use = 0;
 }  // namespace
 
 const char* cudaGetErrorString(cudaError_t) { return "an emulated error"; }
-cudaError_t cudaGetLastError() { return cudaSuccess; }
+cudaError_t cudaGetLastError() { return std::exchange(last_error, cudaSuccess); }
 cudaError_t cudaDriverGetVersion(int* version) {
   *version = static_cast<int>(from_environment("EMULATED_DRIVER", 13000));
   return cudaSuccess;
@@ -143,22 +153,46 @@ cudaError_t cudaGetDevice(int* device) { return *device = 0, cudaSuccess; }
 cudaError_t cudaSetDevice(int) { return cudaSuccess; }
 cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   *properties = {"emulated", static_cast<int>(from_environment("EMULATED_MAJOR", 8)), 0,
-                 static_cast<size_t>(from_environment("EMULATED_MEMORY", 1 << 30))};
+                 static_cast<size_t>(device_memory())};
   return cudaSuccess;
 }
-cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr, int) {
-  return *value = 2, cudaSuccess;
+cudaError_t cudaDeviceGetAttribute(int* value, cudaDeviceAttr wanted, int) {
+  switch (wanted) {
+    case cudaDevAttrComputeCapabilityMajor:
+      *value = static_cast<int>(from_environment("EMULATED_MAJOR", 8));
+      break;
+    case cudaDevAttrMemoryPoolsSupported:
+      *value = static_cast<int>(from_environment("EMULATED_POOLS", 1));
+      break;
+    case cudaDevAttrMultiProcessorCount:
+      *value = 2;
+  }
+  return cudaSuccess;
+}
+cudaError_t cudaMemGetInfo(size_t* free, size_t* total) {
+  *total = static_cast<size_t>(device_memory());
+  *free = *total - bytes_in_use;
+  return cudaSuccess;
 }
 // Memory starts as bytes that are no sensible number of any type.
-cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
+cudaError_t cudaMallocHost(void** memory, size_t bytes) {
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
-  if (*memory == nullptr) return cudaErrorMemoryAllocation;
   std::memset(*memory, 0xCB, bytes);
   return cudaSuccess;
 }
-cudaError_t cudaFreeAsync(void* memory, cudaStream_t) { return std::free(memory), cudaSuccess; }
-cudaError_t cudaMallocHost(void** memory, size_t bytes) {
-  return cudaMallocAsync(memory, bytes, nullptr);
+cudaError_t cudaMallocAsync(void** memory, size_t bytes, cudaStream_t) {
+  if (bytes_in_use + bytes > static_cast<size_t>(device_memory())) {
+    return fail(cudaErrorMemoryAllocation);
+  }
+  cudaMallocHost(memory, bytes);
+  allocated[*memory] = bytes;
+  bytes_in_use += bytes;
+  return cudaSuccess;
+}
+cudaError_t cudaFreeAsync(void* memory, cudaStream_t) {
+  bytes_in_use -= allocated[memory];
+  allocated.erase(memory);
+  return std::free(memory), cudaSuccess;
 }
 cudaError_t cudaFreeHost(void* memory) { return std::free(memory), cudaSuccess; }
 // With EMULATED_BUSY copies to the device stay under way until something waits for them.
@@ -186,6 +220,6 @@ cudaError_t cudaEventCreateWithFlags(cudaEvent_t* event, unsigned) {
 cudaError_t cudaEventDestroy(cudaEvent_t) { return cudaSuccess; }
 cudaError_t cudaEventSynchronize(cudaEvent_t) { return finish_copies(); }
 cudaError_t cudaEventQuery(cudaEvent_t) {
-  return under_way.empty() ? cudaSuccess : cudaErrorNotReady;
+  return under_way.empty() ? cudaSuccess : fail(cudaErrorNotReady);
 }
 cudaError_t cudaEventRecord(cudaEvent_t, cudaStream_t) { return cudaSuccess; }

@@ -149,7 +149,10 @@ class Torch:
 
     @staticmethod
     def largest_in_rows(x: Any) -> NDArray[np.float64]:
-        largest: NDArray[np.float64] = x.abs().amax(dim=1).double().cpu().numpy()
+        import torch
+
+        low, high = torch.aminmax(x, dim=1)  # abs would copy all of it
+        largest: NDArray[np.float64] = torch.maximum(high, -low).double().cpu().numpy()
         return largest
 
 
@@ -225,8 +228,11 @@ class Cupy:
 
     @staticmethod
     def largest_in_rows(x: Any) -> NDArray[np.float64]:
-        with x.device:
-            largest: NDArray[np.float64] = abs(x).max(axis=1).get().astype(np.float64)
+        import cupy
+
+        with x.device:  # abs would copy all of it
+            magnitudes = cupy.maximum(x.max(axis=1), -x.min(axis=1))
+            largest: NDArray[np.float64] = magnitudes.get().astype(np.float64)
         return largest
 
 

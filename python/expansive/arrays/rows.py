@@ -58,6 +58,12 @@ class Rows:
         """Give the rows on the host: copied down from a device, else these."""
         return replace(self, data=to_host(self.data))
 
+    def of_now(self) -> Rows:
+        """Give the same rows; on a device with the stream that is the caller's current one now."""
+        if not isinstance(self.data, DeviceArray):
+            return self
+        return replace(self, data=devices.view(self.data.owner))
+
     def take(self, numbers: NDArray[np.int64]) -> Rows:
         """Copy the rows of the given numbers, where they lie."""
         if not isinstance(self.data, DeviceArray):

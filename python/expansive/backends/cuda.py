@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import DeviceArray, Rows
+from expansive.backends import cpu
 from expansive.backends.registry import BackendIndex, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = True
@@ -38,8 +39,10 @@ def describe() -> str:
 def scan(x: Rows, threads: int) -> tuple[int, float]:
     """Give the first row with NaN or infinity (or -1) and the largest magnitude.
 
-    Waits for the device.
+    Waits for the device; rows on the host are looked at there.
     """
+    if not isinstance(x.data, DeviceArray):
+        return cpu.scan(x, threads)
     from expansive import _cuda
     from expansive.backends.cuda_memory import place_of
 
@@ -49,7 +52,9 @@ def scan(x: Rows, threads: int) -> tuple[int, float]:
 
 
 def fingerprint(x: Rows, threads: int) -> int:
-    """Give a 64-bit hash of the matrix's bytes. Waits for the device."""
+    """Give a 64-bit hash of the matrix's bytes, as `scan` gets at them."""
+    if not isinstance(x.data, DeviceArray):
+        return cpu.fingerprint(x, threads)
     from expansive import _cuda
     from expansive.backends.cuda_memory import place_of
 
@@ -73,7 +78,7 @@ def build_index(
     """Make rows ready for search, on the device they lie on or, from the host, on the first."""
     from expansive.backends import cuda_search
 
-    return cuda_search.build(x, codes, n_classes, metric)
+    return cuda_search.build(x, largest, codes, n_classes, metric)
 
 
 def draw(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -95,7 +96,20 @@ HOST_DATA = Place(0, 0, None)
 
 
 def place_of(x: Rows) -> Place:
-    """Find where to work on rows."""
+    """Find where to work on rows.
+
+    Raises
+    ------
+    ValueError
+        When the kernels cannot run on that device, though on another.
+    """
+    place = HOST_DATA
     if isinstance(x.data, DeviceArray):
-        return Place(x.data.device, x.data.stream, x.data.allocate)
-    return HOST_DATA
+        place = Place(x.data.device, x.data.stream, x.data.allocate)
+    _check_device(place.device)
+    return place
+
+
+@cache
+def _check_device(device: int) -> None:
+    _cuda.check_device(device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +15,10 @@ from expansive.backends.reference import finish
 
 Codes = NDArray[np.int64]
 
+_HostFound = tuple[NDArray[Any], NDArray[np.int64]]
+
 _SMALL_CODES = 1 << 15  # 16-bit integers are sorted by their digits
+_QUERIES_SHARE = 16  # of a device's memory that queries from the host take at a time
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Index:
     ----------
     x : Rows
         All rows.
+    largest : float
+        Magnitude that none of their values exceeds.
     codes : ndarray of int64 or None
         Their classes.
     n_classes : int
@@ -65,6 +69,7 @@ class Index:
     """
 
     x: Rows
+    largest: float
     codes: Codes | None
     n_classes: int
     metric: str
@@ -89,30 +94,37 @@ class Index:
         """
         codes = None if relation == "any" else codes
         on_device = self.place.holds(queries)
-        place = place_of(queries) if on_device else self.place
-        queries = queries if on_device else queries.on_host()
-        budget = min(memory_budget, _cuda.total_memory(place.device) // 4)
+        place = place_of(queries if on_device else self.x.of_now())
+        memory = _cuda.total_memory(place.device)
         wide = "float64" in (self.x.dtype, queries.dtype)
-        work = _Work(place, place.bring(queries), queries, k, relation, budget)
+        work = _Work(place, k, relation, min(memory_budget, memory // 4), wide)
+        if on_device:
+            assert self.resident is not None
+            return work.search(self.resident, _Queries(queries, codes, own_rows), on_device=True)
+        asked = _Queries(queries.on_host(), codes, own_rows)
+        parts = asked.cut(memory // _QUERIES_SHARE, k)
         if self.resident is not None:
-            output = _Output(place, (len(queries.data), k), wide, on_device)
-            work.search(self.resident, codes, own_rows, output, squared=False)
-            return output.result()
-        found = None
-        for stretch in self._stretches():
-            output = _Output(place, (len(queries.data), k), True, False)
-            work.search(stretch, codes, own_rows, output, squared=True)
-            squares, index = output.result()
-            index[index >= 0] += stretch.first
-            found = (squares, index) if found is None else _merge(found, (squares, index))
-        assert found is not None
+            return _joined([work.search(self.resident, part) for part in parts])
+        squares, index = self._pass_through(work, parts)
         with np.errstate(over="ignore"):  # beyond the output's range: infinity
-            distance = finish(found[0], self.metric)
-            return distance.astype(np.float64 if wide else np.float32), found[1]
+            distance = finish(squares, self.metric)
+            return distance.astype(np.float64 if wide else np.float32), index
 
-    def _stretches(self) -> Iterator[Stretch]:
+    def _pass_through(self, work: _Work, parts: list[_Queries]) -> _HostFound:
+        """Search stretch by stretch for squared distances."""
+        found = None
         for first in range(0, self.x.shape[0], self.length):
-            yield self.stretch(first)
+            # Inside a call, so that the stretch is gone before the next one comes.
+            near = self._search_stretch(work, parts, first)
+            found = near if found is None else _merge(found, near)
+        assert found is not None
+        return found
+
+    def _search_stretch(self, work: _Work, parts: list[_Queries], first: int) -> _HostFound:
+        stretch = self.stretch(first)
+        squares, index = _joined([work.search(stretch, part, squared=True) for part in parts])
+        index[index >= 0] += first
+        return squares, index
 
     def stretch(self, first: int) -> Stretch:
         """Bring the rows from `first` on to the device and make them ready."""
@@ -137,6 +149,7 @@ class Index:
             n,
             d,
             rows.dtype,
+            self.largest,
             kept[1].address,
             self.metric,
             kept[2].address,
@@ -146,36 +159,56 @@ class Index:
 
 
 @dataclass(frozen=True)
+class _Queries:
+    """Points to search for, their classes, and the rows of the database that they are."""
+
+    rows: Rows
+    codes: Codes | None
+    own_rows: NDArray[np.int64] | None
+
+    def cut(self, n_bytes: int, k: int) -> list[_Queries]:
+        """Cut those on the host, so that parts and their results take at most so many bytes."""
+        n, d = self.rows.shape
+        step = max(1, n_bytes // (d * self.rows.data.itemsize + k * 16))
+        return [self._part(slice(first, first + step)) for first in range(0, n, step)]
+
+    def _part(self, part: slice) -> _Queries:
+        return _Queries(
+            replace(self.rows, data=self.rows.data[part]),
+            None if self.codes is None else self.codes[part],
+            None if self.own_rows is None else self.own_rows[part],
+        )
+
+
+@dataclass(frozen=True)
 class _Work:
-    """A search's side that is the same for all stretches."""
+    """A search's side that is the same for all stretches and parts of the queries."""
 
     place: Place
-    rows: Buffer
-    queries: Rows
     k: int
     relation: str
     budget: int
+    wide: bool
 
     def search(
-        self,
-        stretch: Stretch,
-        codes: Codes | None,
-        own_rows: NDArray[np.int64] | None,
-        output: _Output,
-        squared: bool,
-    ) -> None:
-        q, d = self.queries.shape
+        self, stretch: Stretch, asked: _Queries, squared: bool = False, on_device: bool = False
+    ) -> tuple[Any, Any]:
+        """Find the nearest rows of a stretch, numbered as its own."""
+        (q, d), upload = asked.rows.shape, self.place.upload
+        wide = self.wide or squared
+        output = _Output(self.place, (q, self.k), wide, on_device)
         order = begin = end = NOTHING
-        if codes is not None:
+        if asked.codes is not None:
             assert stretch.class_starts is not None
-            order, begin, end = map(self.place.upload, query_tables(codes, stretch.class_starts))
-        own = self.place.upload(None if own_rows is None else _rows_within(own_rows, stretch))
+            order, begin, end = map(upload, query_tables(asked.codes, stretch.class_starts))
+        own = upload(None if asked.own_rows is None else _rows_within(asked.own_rows, stretch))
         workspace = self.place.empty(_cuda.workspace_bytes(stretch.n, q, d, self.k, self.budget))
+        rows = self.place.bring(asked.rows)
         stretch.database.search(
-            queries=self.rows.address,
+            queries=rows.address,
             n=q,
             d=d,
-            dtype=self.queries.dtype,
+            dtype=asked.rows.dtype,
             order=order.address,
             class_begin=begin.address,
             class_end=end.address,
@@ -187,16 +220,16 @@ class _Work:
             workspace=workspace.address,
             distance=output.distance.address,
             index=output.index.address,
-            wide=output.wide,
+            wide=wide,
             stream=self.place.stream,
         )
+        return output.result()
 
 
 class _Output:
     """Where distances and row numbers go, and from there to the caller."""
 
     def __init__(self, place: Place, shape: tuple[int, int], wide: bool, on_device: bool) -> None:
-        self.wide = wide
         self._place, self._shape, self._on_device = place, shape, on_device
         self._dtype = np.dtype(np.float64 if wide else np.float32)
         self.distance = self._make(self._dtype)
@@ -219,13 +252,13 @@ class _Output:
         return distance, index
 
 
-def build(x: Rows, codes: Codes | None, n_classes: int, metric: str) -> Index:
+def build(x: Rows, largest: float, codes: Codes | None, n_classes: int, metric: str) -> Index:
     """Make rows ready: all of them if they are on the device or fit there, else none yet."""
     place, (n, d) = place_of(x), x.shape
     length = n
     if not isinstance(x.data, DeviceArray):
         length = stretch_length(n, d, x.data.itemsize, metric, _cuda.total_memory(place.device))
-    index = Index(x, codes, n_classes, metric, place, length, None)
+    index = Index(x, largest, codes, n_classes, metric, place, length, None)
     return replace(index, resident=index.stretch(0)) if length >= n else index
 
 
@@ -261,10 +294,13 @@ def _rows_within(rows: NDArray[np.int64], stretch: Stretch) -> NDArray[np.int64]
     return np.where((within >= 0) & (within < stretch.n), within, -1)
 
 
-def _merge(
-    a: tuple[NDArray[np.float64], NDArray[np.int64]],
-    b: tuple[NDArray[np.float64], NDArray[np.int64]],
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+def _joined(parts: list[_HostFound]) -> _HostFound:
+    """Put the results of parts of the queries one after the other."""
+    distance, index = map(np.concatenate, zip(*parts, strict=True))
+    return distance, index
+
+
+def _merge(a: _HostFound, b: _HostFound) -> _HostFound:
     """Keep the k nearest of two searches for the same queries."""
     squares, index = (np.concatenate(pair, axis=1) for pair in zip(a, b, strict=True))
     nearest = np.lexsort((index, squares), axis=1)[:, : a[0].shape[1]]
