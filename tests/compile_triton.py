@@ -110,10 +110,19 @@ def check_roots() -> None:
     assert all(name in ptx for name in ("sqrt.rn.f64", "cvt.rn.f32.f64"))
 
 
+def check_draw() -> None:
+    tables = "sample_start base_start bases partner_start partners key rows base_out partner_out"
+    pointers = {"i64": tables, "fp32": "span weight_out"}
+    constants = {"SEARCH_STEPS": 3, "ROWS": 1024}
+    ptx = compile_kernel(synthesis.draw_kernel, pointers, "n_rows n_classes", constants)
+    assert "fma.rn.f32" in ptx
+
+
 def check_synthesis(x: str, out: str, expected: tuple[str, ...]) -> None:
     tables = "sample_start base_start bases partner_start partners key rows"
-    pointers = {x: "x span", "i64": tables}
-    pointers[out] = pointers.get(out, "") + " out"
+    pointers = {"i64": tables}
+    for name, kind in (("x", x), ("span", "fp64" if x == "fp64" else "fp32"), ("out", out)):
+        pointers[kind] = f"{pointers.get(kind, '')} {name}"
     constants = {"SEARCH_STEPS": 3, "ROWS": 4, "FEATURES": 256, "BFLOAT16_OUT": out == "i16"}
     ptx = compile_kernel(synthesis.synthesize_kernel, pointers, "n_rows d n_classes", constants)
     assert all(name in ptx for name in expected), expected
@@ -123,6 +132,10 @@ def check_synthesis(x: str, out: str, expected: tuple[str, ...]) -> None:
 check_screen()
 check_refine()
 check_roots()
+check_draw()
 check_synthesis("fp32", "fp32", ("fma.rn.f32",))
 check_synthesis("fp32", "i16", ("fma.rn.f32",))
 check_synthesis("fp64", "fp16", ("fma.rn.f64", "cvt.rn.f16.f64"))
+check_synthesis("fp64", "i16", ("fma.rn.f64", "cvt.rn.f32.f64"))
+check_synthesis("fp16", "fp32", ("fma.rn.f32",))
+check_synthesis("bf16", "i16", ("fma.rn.f32",))

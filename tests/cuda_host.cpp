@@ -63,6 +63,15 @@ float product(const float* a, const float* b, int64_t d) {
   return sum;
 }
 
+// The NaN that a GPU makes, nearly all ones, and others: rounding must not carry into the sign.
+void check_nan() {
+  for (const uint32_t bits : {0x7FFFFFFFu, 0xFFFFFFFFu, 0x7F800001u, 0xFFC00000u}) {
+    BFloat16 rounded;
+    from_float(float_of(bits), &rounded);
+    require(std::isnan(to_float(rounded)), "bfloat16 of NaN");
+  }
+}
+
 // ---- places ------------------------------------------------------------------------------------
 
 using Fragment = std::vector<uint32_t>;  // [lane][register]
@@ -477,6 +486,7 @@ void check_margins() {
 }  // namespace
 
 int main() {
+  check_nan();
   check_fragments();
   check_runs();
   check_margins();

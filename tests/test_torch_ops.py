@@ -131,6 +131,20 @@ def test_torch_arithmetic_has_the_bits_of_the_kernel(
 
 
 @pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_the_largest_numbers(interpolate: str) -> None:
+    x = torch.tensor([[-1e305], [1e305]], dtype=torch.float64)
+    ends, weight = torch.tensor([0, 1]), torch.tensor([0.25, 1.0], dtype=torch.float64)
+    rows = INTERPOLATIONS[interpolate](x, ends, ends.flip(0), weight)
+    assert rows.flatten().tolist() == [-5e304, -1e305]
+
+
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_no_features(interpolate: str) -> None:
+    ends, weight = torch.tensor([0, 1]), torch.zeros(2)
+    assert INTERPOLATIONS[interpolate](torch.empty(3, 0), ends, ends, weight).shape == (2, 0)
+
+
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
 def test_no_rows(interpolate: str) -> None:
     given = (entry[:0] for entry in drawn(1, 60, torch.float32))
     assert INTERPOLATIONS[interpolate](data()[0], *given).shape == (0, 5)

@@ -42,7 +42,9 @@ EXPANSIVE_HOST_DEVICE inline void from_float(float value, double* out) {
 }
 EXPANSIVE_HOST_DEVICE inline void from_float(float value, BFloat16* out) {
   const uint32_t bits = bits_of(value);
-  out->bits = static_cast<uint16_t>((bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16);
+  const uint32_t rounded = (bits + 0x7FFFu + ((bits >> 16) & 1u)) >> 16;
+  const bool is_nan = (bits & 0x7FFFFFFFu) > 0x7F800000u;  // that of a GPU would be carried to -0
+  out->bits = static_cast<uint16_t>(is_nan ? (bits >> 16) | 0x40u : rounded);
 }
 EXPANSIVE_HOST_DEVICE inline void from_float(float value, Half* out) {
   const uint32_t bits = bits_of(value);

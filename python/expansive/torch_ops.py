@@ -31,6 +31,11 @@ if TYPE_CHECKING:
 
 __all__ = ["generate", "interpolate", "nearest", "recipe"]
 
+_WAITS: dict[str, Any] = (
+    {"tags": (torch.Tag.cudagraph_unsafe,)} if hasattr(torch.Tag, "cudagraph_unsafe") else {}
+)
+"""For operators that wait for the device, which no graph may: torch leaves them out of its own."""
+
 _SLICE = 1 << 22  # elements interpolated at a time, which bounds the scratch memory
 
 
@@ -112,8 +117,8 @@ def interpolate(x: Tensor, base: Tensor, partner: Tensor, weight: Tensor) -> Ten
     Sums are deterministic on the CPU, and on a GPU with `torch.use_deterministic_algorithms`.
 
     The bits are those of a fused multiply-add, except in float64 away from the CPU where the
-    product is below 2**-960, whose rounding error float64 cannot hold: there the last bit may
-    differ.
+    product is below 2**-960 or a difference above 2**990, whose rounding errors float64 cannot
+    hold: there the last bit may differ.
     """
     rows: Tensor = torch.ops.expansive.interpolate(x, base, partner, weight)
     return rows
@@ -179,6 +184,7 @@ def generate(plan: SynthesisPlan, x: Tensor, start: int = 0, stop: int | None = 
     "expansive::nearest",
     mutates_args=(),
     schema="(Tensor x, Tensor? codes, int k, str relation, str metric) -> (Tensor, Tensor)",
+    **_WAITS,
 )
 def _nearest(
     x: Tensor, codes: Tensor | None, k: int, relation: str, metric: str
@@ -204,7 +210,7 @@ def _(x: Tensor, codes: Tensor | None, k: int, relation: str, metric: str) -> tu
 def _interpolate(x: Tensor, base: Tensor, partner: Tensor, weight: Tensor) -> Tensor:
     _check(x, base, partner, weight)
     out = x.new_empty(len(base), x.shape[1])
-    step = max(1, _SLICE // x.shape[1])
+    step = max(1, _SLICE // max(1, x.shape[1]))
     for i in range(0, len(base), step):
         here = slice(i, i + step)
         out[here] = _rows(x, base[here], partner[here], weight[here])
@@ -299,12 +305,12 @@ def _fma32(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
 
 
 def _fma64(a: Tensor, b: Tensor, c: Tensor) -> Tensor:
-    """Fused multiply-add in float64, exact down to products of 2**-960."""
+    """Fused multiply-add in float64, exact from products of 2**-960 to factors of 2**990."""
     product, product_error = two_product(a, b)
     low_sum, low_error = two_sum(c, product_error)
     high, middle = two_sum(product, low_sum)
     result: Tensor = high + _add_to_odd(middle, low_error)
-    return result
+    return torch.where(torch.isfinite(result), result, a * b + c)
 
 
 def _add_to_odd(a: Tensor, b: Tensor) -> Tensor:

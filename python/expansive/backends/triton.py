@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import importlib.util
 import os
+import shutil
 from typing import Any
 
 import numpy as np
@@ -40,6 +41,8 @@ def unavailable() -> str | None:
         return f"torch {torch.__version__} finds no CUDA device; {_INTERPRET}"
     if torch.cuda.get_device_capability() < _LEAST_CAPABILITY:
         return f"{torch.cuda.get_device_name()} is below compute capability 8.0; {_INTERPRET}"
+    if not any(map(shutil.which, filter(None, (os.environ.get("CC"), "gcc", "clang")))):
+        return "Triton finds no C compiler for its launchers; install gcc, or set CC to one"
     return None
 
 

@@ -40,7 +40,10 @@ def tiles() -> Tiles:
 
 def scratch(memory_budget: int) -> int:
     """Limit a budget of scratch memory to half of what the GPU has left."""
-    return memory_budget if INTERPRETED else min(memory_budget, torch.cuda.mem_get_info()[0] // 2)
+    if INTERPRETED:
+        return memory_budget
+    kept = torch.cuda.memory_reserved() - torch.cuda.memory_allocated()  # free to torch itself
+    return min(memory_budget, (torch.cuda.mem_get_info()[0] + kept) // 2)
 
 
 @contextmanager
@@ -124,12 +127,13 @@ def scan(x: Tensor) -> tuple[int, float]:
 def fingerprint(x: Tensor) -> int:
     """Sum of mixed 64-bit words (splitmix64 of word xor mixed position), modulo 2**64."""
     raw = x.flatten().view(torch.uint8)
-    words = torch.nn.functional.pad(raw, (0, -len(raw) % 8)).view(torch.int64)
     total = torch.zeros((), dtype=torch.int64, device=x.device)
-    for start in range(0, len(words), _WORDS):
-        part = words[start : start + _WORDS]
-        position = torch.arange(start, start + len(part), device=x.device)
-        total += _mix(part ^ _mix(position)).sum()
+    for start in range(0, len(raw), 8 * _WORDS):
+        part = raw[start : start + 8 * _WORDS]
+        # Padding copies, though only a part: words must be aligned.
+        words = torch.nn.functional.pad(part, (0, -len(part) % 8)).view(torch.int64)
+        position = torch.arange(start // 8, start // 8 + len(words), device=x.device)
+        total += _mix(words ^ _mix(position)).sum()
     return int(total) % (1 << 64)
 
 

@@ -108,7 +108,9 @@ def make_space(rows: Tensor, inverse: Tensor, step: int) -> Space:
     n, d = rows.shape
     if d > MOST_FEATURES:
         raise ValueError(f"x has {d} features; at most {MOST_FEATURES} are supported")
-    picked = torch.linspace(0, n - 1, min(n, _SAMPLE), device=rows.device).long()
+    steps = min(n, _SAMPLE)
+    # In float64: the last row's number would be rounded up to n.
+    picked = torch.linspace(0, n - 1, steps, dtype=torch.float64, device=rows.device).long()
     # The median by sorting: torch's own is refused under torch.use_deterministic_algorithms.
     centre = _take(rows, inverse, picked).sort(dim=0).values[(len(picked) - 1) // 2]
     if len(inverse):

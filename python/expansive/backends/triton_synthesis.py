@@ -58,8 +58,9 @@ _uploaded: tuple[weakref.ref[Partners], Tables] | None = None
 def upload_tables(partners: Partners) -> Tables:
     """Bring the tables to the device, once while one plan is in use."""
     global _uploaded
-    if _uploaded is not None and _uploaded[0]() is partners and _uploaded[1].serves_here():
-        return _uploaded[1]
+    kept = _uploaded  # another thread may put its own there meanwhile
+    if kept is not None and kept[0]() is partners and kept[1].serves_here():
+        return kept[1]
     tables = Tables(
         upload_array(partners.sample_start),
         upload_array(partners.base_start),

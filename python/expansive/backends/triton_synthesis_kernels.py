@@ -131,7 +131,9 @@ def bfloat16_bits(value):
         bits = to_float32_odd(value).to(tl.uint32, bitcast=True)
     else:
         bits = value.to(tl.uint32, bitcast=True)
-    return ((bits + 0x7FFF + ((bits >> 16) & 1)) >> 16).to(tl.uint16).to(tl.int16, bitcast=True)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) >> 16
+    rounded = tl.where(value != value, 0x7FC0, rounded)  # a GPU's NaN would be carried to -0
+    return rounded.to(tl.uint16).to(tl.int16, bitcast=True)
 
 
 @triton.jit(do_not_specialize=["n_rows", "n_classes"])
