@@ -70,10 +70,17 @@ def test_oversample_in_slices_gives_the_same_rows(source, tmp_path, capsys, monk
 
 
 @pytest.mark.parametrize(
-    ("strategy", "make"), [("smote", SynthesisPlan.smote), ("random", SynthesisPlan.random)]
+    ("strategy", "make"),
+    [
+        ("eos", SynthesisPlan.eos),
+        ("smote", SynthesisPlan.smote),
+        ("random", SynthesisPlan.random),
+    ],
 )
-def test_oversample_with_the_other_strategies(source, tmp_path, capsys, strategy, make):
-    run(capsys, "oversample", source, tmp_path / "o.npz", "--method", strategy, "--k", 5)
+def test_oversample_draws_from_as_many_neighbours_as_the_method(
+    source, tmp_path, capsys, strategy, make
+):
+    run(capsys, "oversample", source, tmp_path / "o.npz", "--method", strategy)
     x, y = imbalanced()
     made, _ = files.load_arrays(tmp_path / "o.npz")
     np.testing.assert_array_equal(made[40:], make(x, y).generate(x, 0, 35))
@@ -92,6 +99,51 @@ def test_oversample_a_mapped_npy_of_images_to_half_precision(tmp_path, capsys):
     made, _ = files.load_arrays(tmp_path / "o.npz")
     assert made.shape == (75, 3, 1, 2)
     assert made.dtype == np.float16
+
+
+@pytest.mark.parametrize(
+    ("kind", "written"),
+    [
+        *(("bool", "float32"), ("uint8", "float32"), ("int16", "float32")),
+        *(("int32", "float64"), ("int64", "float64"), ("uint64", "float64")),
+        *(("float16", "float16"), ("float64", "float64")),
+    ],
+)
+def test_oversample_writes_the_rows_of_in_as_they_are(tmp_path, capsys, kind, written):
+    x, y = imbalanced()
+    x = (1000 * x).astype(kind)
+    if np.dtype(kind).kind in "iu":
+        x[0] = np.iinfo(kind).max >> 11 if kind.endswith("64") else np.iinfo(kind).max
+    files.save_arrays(tmp_path / "in.npz", x, y)
+    assert run(capsys, "oversample", tmp_path / "in.npz", tmp_path / "o.npz")[0] == 0
+    made, _ = files.load_arrays(tmp_path / "o.npz")
+    assert made.dtype == written
+    np.testing.assert_array_equal(made[:40], x)
+
+
+def test_oversample_bfloat16(tmp_path, capsys):
+    import torch
+    from safetensors.torch import save_file
+
+    x, y = (torch.from_numpy(array) for array in imbalanced())
+    save_file({"x": x.bfloat16(), "y": y}, tmp_path / "in.safetensors")
+    target = tmp_path / "out.safetensors"
+    assert run(capsys, "oversample", tmp_path / "in.safetensors", target)[0] == 0
+    made, _ = files.load_arrays(target)
+    assert made.dtype == np.float32
+    np.testing.assert_array_equal(made[:40], x.bfloat16().float().numpy())
+
+
+def test_oversample_a_table_leaves_its_index_out(tmp_path, capsys):
+    import pandas as pd
+
+    x, y = imbalanced()
+    frame = pd.DataFrame(x, columns=["a", "b", "c"], index=np.arange(40) * 1000).assign(y=y)
+    frame.to_parquet(tmp_path / "in.parquet")
+    assert run(capsys, "oversample", tmp_path / "in.parquet", tmp_path / "out.parquet")[0] == 0
+    made = pd.read_parquet(tmp_path / "out.parquet")
+    assert made.columns.tolist() == ["a", "b", "c", "y"]
+    np.testing.assert_array_equal(made[["a", "b", "c"]][40:], SynthesisPlan.eos(x, y).generate(x))
 
 
 def test_oversample_a_table_keeps_its_columns(tmp_path, capsys):
@@ -151,6 +203,33 @@ def test_gap_shows_a_number_per_class_and_the_mean(tmp_path, capsys):
     assert rows["mean"] == ["1.5"]
 
 
+@pytest.mark.parametrize("name", ["[/x]", "[red]", ":cat:"])
+def test_markup_in_a_name_is_shown_as_it_is(tmp_path, capsys, name):
+    x, y = imbalanced()
+    source = tmp_path / f"{name.replace('/', '')}.npz"
+    files.save_arrays(source, x, np.array([name, "b", "c"])[y])
+    status, shown, _ = run(capsys, "gap", source, source)
+    assert (status, name in shown) == (0, True)
+    status, shown, _ = run(capsys, "oversample", source, source)
+    assert (status, f"{source}: 40 rows" in shown) == (0, True)
+
+
+def test_bench_names_its_folder_as_it_is(tmp_path, capsys, monkeypatch):
+    from expansive.study import report as study_report
+
+    monkeypatch.setattr(study_report, "write", lambda study, folder: "all numbers")
+    out = tmp_path / "[red]"
+    status, shown, _ = run(capsys, "bench", "--preset", "quick", "--report-only", "--out", out)
+    assert (status, f"Report: {out / 'report.html'}" in shown) == (0, True)
+
+
+def test_info_shows_what_a_backend_says_as_it_is(monkeypatch, capsys):
+    from expansive.backends import registry
+
+    monkeypatch.setattr(registry, "describe", lambda: [("gpu", False, "install 'expansive[gpu]'")])
+    assert "install 'expansive[gpu]'" in run(capsys, "info")[1]
+
+
 def test_info_names_versions_and_the_backend_that_runs(capsys):
     from expansive.backends import registry
 
@@ -198,6 +277,57 @@ def test_train_on_digits_writes_everything(tmp_path, capsys):
     metrics = json.loads((out / "metrics.json").read_text())
     assert metrics["settings"]["k"] == 5
     assert max(metrics["train_counts"]) / min(metrics["train_counts"]) > 8
+
+
+def images(path, names):
+    x = np.random.default_rng(0).integers(0, 256, (60, 8, 8, 1)).astype(np.uint8)
+    np.savez(path, x=x, y=np.repeat(names, 20))
+    return path
+
+
+TINY = ("--model", "resnet8", "--width", 4, "--epochs", 1, "--head-epochs", 1, "--no-augment")
+
+
+def test_train_on_classes_of_any_name(tmp_path, capsys):
+    source = images(tmp_path / "in.npz", ["$10_$", "US$\\foo$", "[/x]"])
+    out = tmp_path / "[red]"
+    status, shown, error = run(capsys, "train", source, "--out", out, *TINY)
+    assert (status, error) == (0, "")
+    assert f"Report: {out / 'report.html'}" in shown
+    assert "US$\\foo$" in (out / "report.html").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("step", ["table", "write_json", "write_html"])
+def test_the_weights_are_there_when_the_report_fails(tmp_path, capsys, monkeypatch, step):
+    def fail(*arguments):
+        raise OSError("no space left")
+
+    monkeypatch.setattr(report, step, fail)
+    source = images(tmp_path / "in.npz", ["a", "b", "c"])
+    status, _, error = run(capsys, "train", source, "--out", tmp_path / "run", *TINY)
+    assert (status, error) == (2, "expansive: no space left\n")
+    assert (tmp_path / "run" / "model.safetensors").is_file()
+
+
+def test_test_rows_that_do_not_fit_are_refused_before_training(tmp_path, capsys):
+    from PIL import Image
+
+    for folder in ("train/a", "train/b", "test/a"):
+        (tmp_path / folder).mkdir(parents=True)
+        for i in range(4):
+            Image.new("L", (8, 8), 20 * i).save(tmp_path / folder / f"{i}.png")
+    status, _, error = run(capsys, "train", tmp_path, "--out", tmp_path / "run", *TINY)
+    assert (status, "class 1 is None in the data but 'b' in like" in error) == (2, True)
+    assert list((tmp_path / "run").iterdir()) == []
+
+
+def test_a_second_train_is_told_of_resume_before_it_reads_the_data(tmp_path, capsys):
+    (tmp_path / "run" / "checkpoints" / "1-backbone-00001").mkdir(parents=True)
+    arguments = ("train", tmp_path / "absent.npz", "--out", tmp_path / "run")
+    status, _, error = run(capsys, *arguments)
+    assert status == 2
+    assert "holds the checkpoints of a run: continue it with --resume, or name another" in error
+    assert "absent.npz" in run(capsys, *arguments, "--resume")[2]
 
 
 def test_train_refuses_what_it_cannot_train(tmp_path, capsys, source):

@@ -136,6 +136,39 @@ def test_bad_image_folders_are_named(tmp_path):
         datasets.load(tmp_path)
 
 
+@pytest.mark.parametrize(("suffix", "order"), [("png", "<"), ("tiff", "<"), ("tiff", ">")])
+def test_of_16_bit_images_the_upper_bits_are_kept(tmp_path, suffix, order):
+    from PIL import Image
+
+    pixels = np.array([[0, 255, 256], [4096, 32767, 65535]], f"{order}u2")
+    (tmp_path / "a").mkdir()
+    Image.fromarray(pixels).save(tmp_path / "a" / f"0.{suffix}")
+    data = datasets.load(tmp_path, "all")
+    assert data.x.dtype == np.uint8
+    assert data.x[0, :, :, 0].tolist() == [[0, 0, 1], [16, 127, 255]]
+    assert datasets.load(tmp_path, "all", image_size=4).x.shape == (1, 4, 4, 1)
+
+
+@pytest.mark.parametrize(("mode", "value"), [("F", 0.5), ("I", 70000)])
+def test_images_of_32_bits_are_refused(tmp_path, mode, value):
+    save_image(tmp_path / "a" / "0.tiff", value, mode=mode)
+    with pytest.raises(ValueError, match=rf"0\.tiff' has pixels of 32 bits .*'{mode}'.* 8 bits"):
+        datasets.load(tmp_path, "all")
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_images_in_the_order_of_torch_are_refused(tmp_path, channels):
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, channels, 8, 6)), y=np.arange(10) % 2)
+    with pytest.raises(ValueError, match=r"a\.npz' holds .*save x\.transpose\(0, 2, 3, 1\)"):
+        datasets.load(tmp_path / "a.npz", "all")
+
+
+@pytest.mark.parametrize("shape", [(8, 6, 3), (3, 8, 4), (1, 1, 512), (8, 6, 12)])
+def test_images_with_their_channels_last_are_taken(tmp_path, shape):
+    np.savez(tmp_path / "a.npz", x=np.zeros((10, *shape)), y=np.arange(10) % 2)
+    assert datasets.load(tmp_path / "a.npz", "all").x.shape == (10, *shape)
+
+
 @pytest.mark.parametrize("name", ["mnist-fashion", "absent/", "./nowhere", "a/b/c", "photos.csv"])
 def test_unknown_names_list_the_choices(name):
     with pytest.raises(ValueError, match=r"no data set or path .*'digits', 'fashion-mnist'"):

@@ -146,6 +146,66 @@ def test_parquet_with_labels_only_is_refused(tmp_path):
         files.load_arrays(tmp_path / "t.parquet")
 
 
+@pytest.mark.parametrize("index", ["unnamed", "named"])
+def test_the_index_of_pandas_is_no_feature(tmp_path, index):
+    import pandas as pd
+
+    path = tmp_path / "table.parquet"
+    frame = pd.DataFrame({"a": [1.5, 2.5, 3.5], "b": [4.0, 5.0, 6.0], "y": [0, 1, 1]})
+    frame.index = pd.Index([70, 10, 40], name="person" if index == "named" else None)
+    frame.to_parquet(path)
+    x, y = files.load_arrays(path)
+    np.testing.assert_array_equal(x, frame[["a", "b"]])
+    np.testing.assert_array_equal(y, frame["y"])
+    assert files.feature_columns(path) == ["a", "b"]
+
+
+def test_labels_may_be_the_index_of_pandas(tmp_path):
+    import pandas as pd
+
+    path = tmp_path / "table.parquet"
+    pd.DataFrame({"a": [1.5, 2.5], "y": ["p", "q"]}).set_index("y").to_parquet(path)
+    x, y = files.load_arrays(path)
+    assert (x.tolist(), y.tolist()) == ([[1.5], [2.5]], ["p", "q"])
+
+
+@pytest.mark.parametrize(
+    "values",
+    [[1, None, 3], [True, None, False], [0.5, None, 1.5]],
+    ids=["integers", "bools", "floats"],
+)
+def test_nulls_among_the_features_are_refused(tmp_path, values):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": values, "y": [0, 1, 1]}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet'.* 'a' is null in 1 of 3 rows; fill"):
+        files.load_arrays(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("labels", [["u", None, None], [0, None, None]], ids=["names", "numbers"])
+def test_nulls_among_the_labels_are_refused(tmp_path, labels):
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    pq.write_table(pa.table({"a": [1, 2, 3], "y": labels}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match=r"t\.parquet'.* 'y' is null in 2 of 3 rows"):
+        files.load_arrays(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_floats_that_numpy_lacks_are_widened(tmp_path, name):
+    import torch
+    from safetensors.torch import save_file
+
+    rows = torch.from_numpy(X / 8).to(getattr(torch, name))
+    save_file({"x": rows, "y": torch.from_numpy(Y)}, tmp_path / "a.safetensors")
+    x, y = files.load_arrays(tmp_path / "a.safetensors")
+    assert x.dtype == np.float32
+    np.testing.assert_array_equal(x, rows.float().numpy())
+    np.testing.assert_array_equal(y, Y)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
 def test_a_missing_key_lists_those_present(tmp_path, suffix):
     target = file_arguments(tmp_path, suffix)

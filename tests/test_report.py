@@ -155,6 +155,20 @@ def test_a_balanced_set_has_no_synthetic_rows_to_draw(evaluation, tmp_path):
     assert "The embeddings of &#x27;kind 3&#x27;" in text
 
 
+@pytest.mark.parametrize("name", ["$10_$", "US$\\foo$", "from $5 to $10"])
+def test_dollars_in_a_name_are_no_formula(name, tmp_path):
+    page = Page(page_of(make_evaluation(classes=[name] * 4), tmp_path))
+    assert sum(words.startswith(name) for words in page.words) > 4
+
+
+def test_embeddings_of_one_dimension_are_not_drawn(evaluation, tmp_path):
+    fields = dataclasses.asdict(evaluation.sample)
+    narrow = {name: rows[:, :1] if name.endswith("x") else rows for name, rows in fields.items()}
+    sample = metrics.EmbeddingSample(**narrow)
+    text = page_of(dataclasses.replace(evaluation, sample=sample), tmp_path)
+    assert Page(text).tags.count("svg") == 4
+
+
 def test_writing_to_a_missing_folder_leaves_nothing(evaluation, tmp_path):
     with pytest.raises(FileNotFoundError, match="create it first"):
         report.write_html(evaluation, tmp_path / "absent" / "report.html")

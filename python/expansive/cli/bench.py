@@ -66,7 +66,7 @@ def bench(
             soft_wrap=True,
         )
     console.print(report.write(chosen, folder))
-    console.print(f"Report: {folder / 'report.html'}", soft_wrap=True)
+    console.out(f"Report: {folder / 'report.html'}")
 
 
 def _sources(given: list[str]) -> dict[str, str]:

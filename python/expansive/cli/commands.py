@@ -13,7 +13,9 @@ import numpy as np
 import typer
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 import expansive
 from expansive import datasets, files
@@ -57,6 +59,9 @@ class Dtype(str, Enum):
     float32 = "float32"
     float64 = "float64"
 
+
+OVERSAMPLE_K = {Method.eos: 10, Method.smote: 5, Method.random: 1}
+"""Neighbours that `oversample` draws from by default: as many as `SynthesisPlan` itself."""
 
 XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
 YKey = Annotated[str, typer.Option(help="Name of the array, or column, of labels (not .npy).")]
@@ -138,6 +143,8 @@ def train(
 
     check_name(model, width=width)
     runs.prepare(out)
+    if not resume:
+        runs.require_no_checkpoints(out / "checkpoints")
     rows = datasets.load(data, "train", root, image_size=image_size)
     test = datasets.load(data, "test", root, image_size=image_size)
     if imbalance is not None:
@@ -185,12 +192,18 @@ def oversample(
         Path | None, typer.Option(help="Where the labels go when OUT is a .npy.")
     ] = None,
     method: MethodOption = Method.eos,
-    k: Annotated[int, typer.Option(help="Neighbours to draw from.")] = 10,
+    k: Annotated[
+        int | None, typer.Option(help="Neighbours to draw from. Default: 10; 5 for smote.")
+    ] = None,
     enemies: EnemiesOption = Enemies.nearest,
     expansion: Expansion = (0.0, 1.0),
     seed: Seed = 0,
     dtype: Annotated[
-        Dtype | None, typer.Option(help="Type of the rows written. Default: that of IN.")
+        Dtype | None,
+        typer.Option(
+            help="Type of the rows written. Default: that of IN; float32 for bfloat16 and for "
+            "integers of at most 16 bits, float64 for wider ones."
+        ),
     ] = None,
     threads: Annotated[int | None, typer.Option(help="Threads. Default: all.")] = None,
     backend: Annotated[
@@ -208,14 +221,14 @@ def oversample(
         method.value,
         flat,
         y,
-        k=k,
+        k=OVERSAMPLE_K[method] if k is None else k,
         enemies=enemies.value,
         expansion=expansion,
         seed=seed,
         backend=backend,
         threads=threads,
     )
-    kind = np.dtype(dtype.value if dtype else x.dtype if x.dtype.kind == "f" else np.float32)
+    kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
     with files.array_writer(
         target,
         (len(x) + plan.n_samples, *x.shape[1:]),
@@ -233,9 +246,12 @@ def oversample(
             stop = min(start + ROWS_PER_SLICE, plan.n_samples)
             made = plan.generate(flat, start, stop, dtype=kind)
             write(made.reshape(-1, *x.shape[1:]), plan.labels(start, stop))
-    console.print(
-        f"{target}: {len(x):,} rows and {plan.n_samples:,} synthetic ones", soft_wrap=True
-    )
+    console.out(f"{target}: {len(x):,} rows and {plan.n_samples:,} synthetic ones")
+
+
+def _float_dtype(rows: np.dtype[Any]) -> np.dtype[Any]:
+    """Choose floats that hold the rows: all integers of 16 bits, of wider ones those to 2**53."""
+    return rows if rows.kind == "f" else np.promote_types(rows, np.float32)
 
 
 @app.command()
@@ -258,7 +274,7 @@ def gap(
     table.add_column("training rows", justify="right")
     table.add_column("gap", justify="right")
     for name, count, value in zip(classes.tolist(), counts.tolist(), gaps, strict=True):
-        table.add_row(str(name), f"{count:,}", f"{value:.4g}")
+        table.add_row(Text(str(name)), f"{count:,}", f"{value:.4g}")
     table.add_section()
     table.add_row("mean", "", f"{gaps.mean():.4g}")
     console.print(table)
@@ -279,7 +295,7 @@ def info() -> None:
     chosen = registry.default_backend_name()
     for name, available, detail in registry.describe():
         state = "[green]used[/]" if name == chosen else "available" if available else "[dim]no[/]"
-        table.add_row(f"backend {name}", f"{state}: {detail}")
+        table.add_row(f"backend {name}", f"{state}: {escape(detail)}")
     console.print(table)
 
 

@@ -14,6 +14,7 @@ from expansive.datasets import ArrayData
 from expansive.files import atomic_write, check_folder
 from expansive.metrics import Evaluation
 from expansive.train import ThreePhaseTrainer
+from expansive.train.checkpoint import checkpoints
 from expansive.train.models import Network, by_name
 
 if TYPE_CHECKING:
@@ -24,6 +25,15 @@ def prepare(out: Path) -> None:
     """Make the folder of a run and see that it can be written to, before any work."""
     out.mkdir(parents=True, exist_ok=True)
     check_folder(out)
+
+
+def require_no_checkpoints(folder: Path) -> None:
+    """Refuse to begin a run where another has left its checkpoints, before any work."""
+    if checkpoints(folder):
+        raise FileExistsError(
+            f"{str(folder)!r} holds the checkpoints of a run: continue it with --resume, or name "
+            "another folder with --out"
+        )
 
 
 def network(name: str, rows: ArrayData, seed: int, *, width: int | None = None) -> Network:
@@ -50,7 +60,7 @@ def train(
     resume: bool = False,
     title: str = "Expansive report",
 ) -> Evaluation:
-    """Train in three phases, show the table, and write report.html, metrics.json and the weights.
+    """Train in three phases, write the weights, show the table, write metrics.json and report.html.
 
     Parameters
     ----------
@@ -79,13 +89,15 @@ def train(
     """
     trainer = ThreePhaseTrainer(model, head, **settings)
     plain = datasets.to_torch(rows)
+    unseen = datasets.to_torch(test, like=plain)
     shown = datasets.to_torch(rows, like=plain, augment=True) if augment else plain
     trainer.fit(shown, embed_set=plain, resume=resume)
-    evaluation = trainer.evaluate(datasets.to_torch(test, like=plain))
+    # Before the report: should that fail, the training is not lost.
+    with atomic_write(out / "model.safetensors") as temporary:
+        save_file(model.state_dict(), temporary)
+    evaluation = trainer.evaluate(unseen)
     console.print(report.table(evaluation))
     report.write_json(evaluation, out / "metrics.json")
     report.write_html(evaluation, out / "report.html", title)
-    with atomic_write(out / "model.safetensors") as temporary:
-        save_file(model.state_dict(), temporary)
-    console.print(f"Report: {out / 'report.html'}", soft_wrap=True)
+    console.out(f"Report: {out / 'report.html'}")
     return evaluation

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
+
+from numpy.typing import NDArray
 
 from expansive.arguments import as_choice
 from expansive.datasets import sources
@@ -34,7 +36,8 @@ def load(
         ``.npy``, ``.safetensors``, ``.parquet``), a folder of images with one folder per class, or
         a data set of the Hugging Face Hub as ``"owner/name"``; ``"cifar10"`` is short for
         ``"uoft-cs/cifar10"``, and ``"cifar10-jpeg:PATH"`` takes it as JPEG files from an ``.npz``
-        (see `sources.cifar10_jpeg`).
+        (see `sources.cifar10_jpeg`). Images of an array file are [n, height, width] or
+        [n, height, width, channels]; of 16-bit image files the upper 8 bits are kept.
     split : {"train", "test", "all"}, default "train"
         Array files, digits, and image folders that are not split into folders ``train`` and
         ``test`` are split in the same way every time: a fifth of each class is for testing.
@@ -75,7 +78,9 @@ def load(
     if path.is_dir():
         return sources.image_folder(path, split, image_size)
     if path.suffix.lower() in SUFFIXES:
-        return sources.part(sources.encode(*load_arrays(path, x_key, y_key, labels=labels)), split)
+        x, y = load_arrays(path, x_key, y_key, labels=labels)
+        _require_channels_last(x, name)
+        return sources.part(sources.encode(x, y), split)
     if name.count("/") == 1 and all(part.strip(".~") for part in name.split("/")):
         return sources.hub(name, split, x_key, y_key, image_size)
     raise ValueError(
@@ -83,3 +88,12 @@ def load(
         f"({', '.join(SUFFIXES)}), a folder with one folder of images per class, or a data set of "
         "the Hugging Face Hub as 'owner/name'"
     )
+
+
+def _require_channels_last(x: NDArray[Any], name: str) -> None:
+    # No image is 1 or 3 pixels high and has more than four channels: it is one of torch's order.
+    if x.ndim == 4 and x.shape[1] in (1, 3) and min(x.shape[2:]) > 4:
+        raise ValueError(
+            f"{name!r} holds images [n, channels, height, width] of shape {x.shape}; they must be "
+            "[n, height, width, channels]: save x.transpose(0, 2, 3, 1)"
+        )

@@ -120,7 +120,7 @@ def cifar10_jpeg(path: Path, split: SplitName) -> ArrayData:
                 files, offsets = archive[f"{name}_jpeg"], archive[f"{name}_offsets"]
                 for start, stop in pairwise(offsets.tolist()):
                     with image_module.open(io.BytesIO(files[start:stop].tobytes())) as image:
-                        images.append(_pixels(image, None))
+                        images.append(_pixels(image, None, f"an image of {str(path)!r}"))
                 labels.append(archive[f"{name}_labels"].astype(np.int64))
             classes = archive["classes"].tolist()
     except (KeyError, ValueError, zipfile.BadZipFile, image_module.UnidentifiedImageError) as error:
@@ -153,7 +153,7 @@ def _read_images(folders: Sequence[Path], image_size: int | None) -> ArrayData:
     for path in found:
         try:
             with image_module.open(path) as image:
-                images.append(_pixels(image, image_size))
+                images.append(_pixels(image, image_size, repr(str(path))))
         except image_module.UnidentifiedImageError as error:
             raise ValueError(f"{str(path)!r} is no readable image; remove or repair it") from error
     return encode(_stack(images), np.array([path.parent.name for path in found]))
@@ -177,7 +177,8 @@ def hub(name: str, split: SplitName, x_key: str, y_key: str, image_size: int | N
         ) from error
     x_column = _column(table, x_key, "x", datasets.Image)
     y_column = _column(table, y_key, "y", datasets.ClassLabel)
-    images = _stack([_pixels(image, image_size) for image in table[x_column]])
+    of_hub = f"an image of {name!r}"
+    images = _stack([_pixels(image, image_size, of_hub) for image in table[x_column]])
     label = table.features[y_column]
     if isinstance(label, datasets.ClassLabel):
         return ArrayData(images, np.asarray(table[y_column], np.int64), list(label.names))
@@ -196,9 +197,18 @@ def _column(table: Any, key: str, default: str, feature: type) -> str:
     return str(fitting[0])
 
 
-def _pixels(image: Any, size: int | None) -> NDArray[np.uint8]:
+def _pixels(image: Any, size: int | None, name: str) -> NDArray[np.uint8]:
     """Turn a Pillow image into bytes [height, width, channels]; grey stays one channel."""
-    grey = image.mode in ("1", "L", "I;16", "I", "F")
+    if image.mode in ("I", "F"):
+        raise ValueError(
+            f"{name} has pixels of 32 bits (mode {image.mode!r}), whose range is not known; scale "
+            "them to 0 ... 255 and save it with 8 bits"
+        )
+    if image.mode.startswith("I;16"):
+        # Pillow's own conversion to bytes makes everything above 255 white.
+        upper = (np.asarray(image) >> 8).astype(np.uint8)
+        image = import_extra("PIL.Image", "train").fromarray(upper)
+    grey = image.mode in ("1", "L")
     image = image.convert("L" if grey else "RGB")
     if size is not None:
         image = image.resize((size, size))

@@ -14,7 +14,15 @@ from numpy.typing import DTypeLike, NDArray
 
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, require_folder
-from expansive.files.formats import READERS, SINKS, SUFFIXES, Layout, Write, check_layout
+from expansive.files.formats import (
+    READERS,
+    SINKS,
+    SUFFIXES,
+    Layout,
+    Write,
+    check_layout,
+    features_of,
+)
 
 
 def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
@@ -50,10 +58,11 @@ def load_arrays(
     ----------
     path : path-like
         A ``.npz``, ``.npy``, ``.safetensors`` or ``.parquet`` file. A ``.npy`` is mapped into
-        memory, not read.
+        memory, not read. A bfloat16 or 8-bit float tensor of a ``.safetensors`` is widened to
+        float32.
     x_key : str, default "x"
-        Name of the array of rows. Not used for ``.parquet``, where every column but that of the
-        labels is a feature.
+        Name of the array of rows. Not used for ``.parquet``, where every column is a feature but
+        that of the labels and the index that pandas stores.
     y_key : str, default "y"
         Name of the array, or of the column, of the labels.
     labels : path-like, optional
@@ -72,7 +81,8 @@ def load_arrays(
     KeyError
         When an array or column is missing; the message lists those present.
     ValueError
-        For an unknown suffix, a broken file, or arrays that do not fit each other.
+        For an unknown suffix, a broken file, a table with nulls, or arrays that do not fit each
+        other.
     """
     for source in _files(path, labels):
         if not Path(source).is_file():
@@ -194,7 +204,7 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
     ----------
     path : path-like
     y_key : str, default "y"
-        The column of the labels, which is no feature.
+        The column of the labels, which is no feature; nor is the index that pandas stores.
 
     Returns
     -------
@@ -203,7 +213,7 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
     if Path(path).suffix.lower() != ".parquet":
         return None
     parquet = import_extra("pyarrow.parquet", "train")
-    return [name for name in parquet.read_schema(path).names if name != y_key]
+    return features_of(parquet.read_schema(path), y_key)
 
 
 def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:

@@ -21,6 +21,9 @@ Write: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
 
 SUFFIXES = (".npz", ".npy", ".safetensors", ".parquet")
 
+_NOT_OF_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
+"""Element types of safetensors that NumPy lacks."""
+
 
 class Layout(NamedTuple):
     """What an array file will hold."""
@@ -72,28 +75,58 @@ def _read_safetensors(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[A
     try:
         with safetensors.safe_open(os.fspath(path), framework="numpy") as archive:
             names = [_named(list(archive.keys()), key, path) for key in (x_key, y_key)]
-            return archive.get_tensor(names[0]), archive.get_tensor(names[1])
+            return _tensor(archive, names[0], path), _tensor(archive, names[1], path)
     except safetensors.SafetensorError as error:
         raise ValueError(str(error)) from error
+
+
+def _tensor(archive: Any, name: str, path: PathLike) -> NDArray[Any]:
+    """Read a tensor; what NumPy has no type for is widened to float32, which loses nothing."""
+    tensor: NDArray[Any]
+    if archive.get_slice(name).get_dtype() in _NOT_OF_NUMPY:
+        import_extra("torch", "train")
+        safetensors = import_extra("safetensors", "train")
+        with safetensors.safe_open(os.fspath(path), framework="pt") as of_torch:
+            tensor = of_torch.get_tensor(name).float().numpy()
+    else:
+        tensor = archive.get_tensor(name)
+    return tensor
 
 
 def _read_parquet(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
     parquet = import_extra("pyarrow.parquet", "train")
     with parquet.ParquetFile(path) as table:
         schema = table.schema_arrow
-        names = [name for name in schema.names if name != _named(schema.names, y_key, path)]
-        dtypes = [_number_dtype(schema.field(name), path) for name in names]
+        names = features_of(schema, _named(schema.names, y_key, path))
+        dtypes = [_number_dtype(schema.field(name)) for name in names]
         if not names:
-            raise ValueError(f"it has no column but that of the labels, {y_key!r}")
+            raise ValueError(f"it has no column but that of the labels, {y_key!r}, or of an index")
         x = np.empty((table.metadata.num_rows, len(names)), np.result_type(*dtypes))
         # Column after column: the whole table and the array never stand in memory together.
         for j, name in enumerate(names):
-            x[:, j] = table.read([name])[name].to_numpy()
-        y = table.read([y_key])[y_key].to_numpy()
+            x[:, j] = _column(table, name)
+        y = _column(table, y_key)
     return x, y.astype(str) if y.dtype == object else y
 
 
-def _number_dtype(field: Any, path: PathLike) -> np.dtype[Any]:
+def features_of(schema: Any, y_key: str) -> list[str]:
+    """Names of the columns that are features: neither the labels nor the index of pandas."""
+    index = (schema.pandas_metadata or {}).get("index_columns", [])
+    return [name for name in schema.names if name != y_key and name not in index]
+
+
+def _column(table: Any, name: str) -> NDArray[Any]:
+    column = table.read([name])[name]
+    if column.null_count:
+        raise ValueError(
+            f"column {name!r} is null in {column.null_count:,} of {len(column):,} rows; fill it "
+            "or drop these rows"
+        )
+    values: NDArray[Any] = column.to_numpy()
+    return values
+
+
+def _number_dtype(field: Any) -> np.dtype[Any]:
     try:
         dtype: np.dtype[Any] = np.dtype(field.type.to_pandas_dtype())
     except (NotImplementedError, TypeError):

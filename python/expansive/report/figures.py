@@ -30,6 +30,8 @@ COUNTED_CLASSES = 12
 
 STYLE: dict[str, Any] = {
     "font.size": 9.5,
+    # Names of classes are the user's: a dollar in them begins no formula.
+    "text.parse_math": False,
     "svg.fonttype": "none",
     "svg.hashsalt": "expansive",
     "text.color": INK,
@@ -77,6 +79,8 @@ class Panel(NamedTuple):
 def panels(evaluation: Evaluation) -> list[Panel]:
     """Draw every picture that the evaluation has the numbers for.
 
+    Embeddings of one dimension are not drawn.
+
     Parameters
     ----------
     evaluation : Evaluation
@@ -120,7 +124,7 @@ def panels(evaluation: Evaluation) -> list[Panel]:
                     False,
                 )
             )
-        if e.sample is not None:
+        if e.sample is not None and e.sample.train_x.shape[1] >= 2:
             drawn.append(_projection(e, e.sample))
         drawn.append(
             Panel(
