@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
 
-from expansive.train.checkpoint import CheckpointError, checkpoints
-from training import blobs, network, trainer
+from expansive.train import rebalance_head
+from expansive.train.checkpoint import (
+    STALE_SECONDS,
+    Checkpoint,
+    CheckpointError,
+    Progress,
+    checkpoints,
+    load,
+    save,
+)
+from training import blobs, differing, network, states, trainer
 
 pytestmark = pytest.mark.train
 
@@ -32,6 +47,10 @@ def interrupted(folder: Path, phase: str = "backbone", epoch: int = 2, **setting
         trainer(checkpoint_dir=folder, on_epoch=killer, **settings).fit(blobs())
 
 
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
 @pytest.mark.parametrize("select", ["best", "last"])
 @pytest.mark.parametrize(
     ("phase", "epoch"), [("backbone", 2), ("backbone", 4), ("head", 2), ("head", 4)]
@@ -50,6 +69,113 @@ def test_a_resumed_run_has_the_bits_of_an_uninterrupted_one(
     before = straight.evaluate(blobs(seed=1)).head_norms_before
     assert (resumed.evaluate(blobs(seed=1)).head_norms_before == before).all()
     assert set(resumed.seconds) == {"backbone", "expand", "head"}
+
+
+@pytest.mark.parametrize("epoch", [2, 4])
+def test_the_phases_by_hand_resume_an_interrupted_head(tmp_path: Path, epoch: int) -> None:
+    straight = trainer().fit(blobs())
+    interrupted(tmp_path, "head", epoch)
+    resumed = trainer(network(seed=9), checkpoint_dir=tmp_path)
+    resumed.fit_backbone(blobs(), resume=True)
+    resumed.expand(blobs())
+    resumed.fit_head()
+    assert differing(resumed.model, states(straight.model)) == set()
+    before = straight.evaluate(blobs(seed=1)).head_norms_before
+    assert (resumed.evaluate(blobs(seed=1)).head_norms_before == before).all()
+    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00003", "2-head-00004"]
+
+
+def test_a_checkpoint_is_resumed_once(tmp_path: Path) -> None:
+    interrupted(tmp_path, "head", 2)
+    resumed = trainer(checkpoint_dir=tmp_path, on_epoch=kill_after("head", 3))
+    resumed.fit_backbone(blobs(), resume=True)
+    resumed.expand(blobs())
+    with pytest.raises(Killed):
+        resumed.fit_head()
+    with pytest.raises(FileExistsError, match="resume=True"):
+        resumed.fit_head()
+
+
+def test_a_second_phase_three_leaves_the_checkpoints_of_the_first(tmp_path: Path) -> None:
+    fitted = trainer(checkpoint_dir=tmp_path).fit(blobs())
+    files, weights = contents(tmp_path), states(fitted.model)
+    with pytest.raises(FileExistsError, match="2-head-00003, 2-head-00004: continue it with resu"):
+        fitted.fit_head()
+    assert contents(tmp_path) == files
+    assert differing(fitted.model, weights) == set()
+
+
+def test_rebalance_head_refuses_checkpoints_before_any_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def rebalance() -> None:
+        settings = {"head_epochs": 3, "k": 3, "progress": False, "cpu": True}
+        model = network()
+        rebalance_head(model, "classifier.1", data=blobs(), checkpoint_dir=tmp_path, **settings)
+
+    rebalance()
+    files = contents(tmp_path)
+    monkeypatch.delattr("expansive.train.trainer.embed")
+    with pytest.raises(FileExistsError, match="give another folder, or remove them"):
+        rebalance()
+    assert contents(tmp_path) == files
+
+
+def test_saving_replaces_a_checkpoint_of_the_same_name(tmp_path: Path) -> None:
+    for number in (1.0, 2.0):
+        weights: dict[str, dict[str, Tensor]] = {"model": {"w": torch.tensor(number)}}
+        save(tmp_path, Checkpoint(Progress("head", epoch=1), weights, {}))
+    assert [path.name for path in tmp_path.iterdir()] == ["2-head-00001"]
+    assert load(tmp_path / "2-head-00001").weights["model"]["w"] == 2.0
+
+
+def test_unfinished_folders_are_removed_when_no_run_can_still_write_them(tmp_path: Path) -> None:
+    stale, fresh = tmp_path / ".unfinished-stale", tmp_path / ".unfinished-fresh"
+    for left, age in ((stale, STALE_SECONDS + 60), (fresh, STALE_SECONDS - 60)):
+        (left / "written").mkdir(parents=True)
+        os.utime(left, (time.time() - age,) * 2)
+    trainer(checkpoint_dir=tmp_path).fit_backbone(blobs())
+    assert [path.name for path in tmp_path.glob(".unfinished-*")] == [fresh.name]
+
+
+def adam(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    betas = (np.float64(0.9), np.float64(0.99))
+    return torch.optim.Adam(parameters, lr=np.float32(0.01), betas=betas)
+
+
+@pytest.mark.parametrize("settings", [{"lr": np.float64(0.05)}, {"optimizer": adam}])
+def test_numbers_of_numpy_can_be_read_back(tmp_path: Path, settings: dict[str, Any]) -> None:
+    straight = trainer(**settings).fit(blobs())
+    interrupted(tmp_path, **settings)
+    resumed = trainer(checkpoint_dir=tmp_path, log_path=tmp_path / "log.jsonl", **settings)
+    resumed.fit(blobs(), resume=True)
+    assert differing(resumed.model, states(straight.model)) == set()
+
+
+@pytest.fixture
+def _own_accelerator_state() -> Iterator[None]:
+    """Accelerate keeps the precision for the whole process: leave other tests none."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_the_network_is_unwrapped_when_its_optimizer_does_not_fit(tmp_path: Path) -> None:
+    interrupted(tmp_path, optimizer=sgd(1), mixed_precision="bf16")
+    model = network()
+    settings = {"optimizer": sgd(2), "mixed_precision": "bf16"}
+    with pytest.raises(ValueError, match="parameter groups"):
+        trainer(model, checkpoint_dir=tmp_path, **settings).fit(blobs(), resume=True)
+    assert "forward" not in vars(model)
+
+
+def sgd(n_groups: int) -> Any:
+    def make(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        groups = [{"params": parameters[group::n_groups]} for group in range(n_groups)]
+        return torch.optim.SGD(groups, lr=0.1)
+
+    return make
 
 
 def test_momentum_is_part_of_the_checkpoint(tmp_path: Path) -> None:

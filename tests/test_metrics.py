@@ -109,6 +109,22 @@ def test_ranges_of_slices_join_to_the_ranges_of_all() -> None:
     assert np.isinf(first.low[0]).all()
 
 
+@pytest.mark.parametrize(
+    ("labels", "classes", "message"),
+    [
+        ([0, 1, 2], [0, 2], "labels of x have the label 1, which is not among classes: add it"),
+        ([0, 1, 5], [0, 1], "label 5"),
+        (["a", "b", "z"], ["a", "b"], "label z"),
+        ([0, 1, 2], [2, 0, 1], r"classes must be sorted and unique, not \[2, 0, 1\]"),
+    ],
+)
+def test_ranges_refuse_labels_that_are_no_classes(
+    labels: list[int], classes: list[int], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        metrics.class_ranges(np.eye(3), labels, classes)
+
+
 NOT_FINITE = np.where(np.arange(6).reshape(3, 2) == 2, np.nan, 0.0)
 
 

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset, Subset, TensorDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
-from expansive.train.data import labels_of, split
+from expansive.train.data import COMPARED_ROWS, labels_of, split
 from expansive.train.embedding import embed
 from training import COUNTS, blobs, differing, network, states, trainer
 
@@ -57,24 +57,119 @@ class Augmented(Dataset[Any]):
         return x + 10 * torch.rand(1), y
 
 
-class WithoutTargets(Dataset[Any]):
-    """Its labels are known from its rows alone; counts how many it gave."""
+class Changed(Dataset[Any]):
+    """`blobs` whose rows give changed labels; counts how many it gave."""
 
-    def __init__(self) -> None:
-        self.rows, self.read = blobs(), 0
+    def __init__(self, change: Callable[[int], Any] = int) -> None:
+        self.rows, self.change, self.read = blobs(), change, 0
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+    def __getitem__(self, row: int) -> tuple[Tensor, Any]:
         self.read += 1
-        return self.rows[row]
+        x, y = self.rows[row]
+        return x, self.change(int(y))
 
 
 def test_labels_are_read_in_one_pass() -> None:
-    rows = WithoutTargets()
+    rows = Changed()
     split(rows, None, None, 0.1, 0)
-    assert rows.read == len(rows) + 1, "one item is looked at for its form"
+    assert rows.read == len(rows)
+
+
+def test_of_a_subset_only_its_own_rows_are_read() -> None:
+    rows = Changed()
+    assert labels_of(Subset(rows, [60, 0, 41]), "rows").tolist() == [2, 0, 1]
+    assert labels_of(Subset(Subset(rows, range(30, 66)), [35, 0]), "rows").tolist() == [2, 0]
+    assert rows.read == 3 + 2
+
+
+def with_targets(targets: Any, change: Callable[[int], Any] = int) -> Changed:
+    rows = Changed(change)
+    rows.targets = targets
+    return rows
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        Subset(with_targets(blobs().tensors[1]), range(20, 66)),
+        Subset(Subset(with_targets(blobs().tensors[1].numpy()), range(10, 66)), range(10, 56)),
+        Subset(with_targets(list(blobs().tensors[1])), range(20, 66)),
+    ],
+)
+def test_a_subset_has_the_targets_of_its_data_set(rows: Subset[Any]) -> None:
+    assert np.bincount(labels_of(rows, "rows")).tolist() == [20, 20, 6]
+    base = rows.dataset.dataset if isinstance(rows.dataset, Subset) else rows.dataset
+    assert 0 < base.read <= 2 * COMPARED_ROWS
+
+
+TARGETS = blobs().tensors[1].tolist()
+
+
+@pytest.mark.parametrize(
+    ("targets", "change", "counts"),
+    [
+        (TARGETS, lambda y: (2, 0, 1)[y], [20, 6, 40]),
+        (TARGETS, lambda y: int(y > 0), [40, 26]),
+        (["cat", "dog", "emu"] * 22, int, [40, 20, 6]),
+        ([[1, 0, 0]] * 66, int, [40, 20, 6]),
+        (np.full(66, np.nan), int, [40, 20, 6]),
+    ],
+)
+def test_labels_are_those_that_the_rows_give(
+    targets: Any, change: Callable[[int], int], counts: list[int]
+) -> None:
+    rows = with_targets(targets, change)
+    assert np.bincount(labels_of(rows, "rows")).tolist() == counts
+    subset = Subset(rows, range(66))
+    assert np.bincount(labels_of(subset, "rows")).tolist() == counts
+
+
+@pytest.mark.parametrize(
+    ("row", "label"), [(60, 2), (29, 1)], ids=["its class is rare", "its class has more rows"]
+)
+def test_a_row_with_another_label_than_its_target_is_found(row: int, label: int) -> None:
+    given = [0] * 61 + [1] * 5
+    targets = [*given[:row], label, *given[row + 1 :]]
+    rows = with_targets(targets)
+    rows.rows = TensorDataset(torch.zeros(66, 6), torch.tensor(given))
+    assert labels_of(rows, "rows").tolist() == given
+
+
+def test_labels_that_differ_from_the_targets_after_all_are_refused() -> None:
+    rows = with_targets(TARGETS)
+    x, y = rows.rows.tensors
+    rows.rows = TensorDataset(x, y.index_fill(0, torch.tensor([1]), 2))
+    with pytest.raises(ValueError, match=r"\[39, 20, 7\] rows .* but \[40, 20, 6\] were counted"):
+        trainer(val_fraction=0.0, select="last").expand(rows)
+
+
+def test_reading_labels_draws_no_random_number() -> None:
+    torch.manual_seed(5)
+    expected = torch.rand(1)
+    torch.manual_seed(5)
+    labels_of(Augmented(blobs()), "rows")
+    assert torch.rand(1) == expected
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int16, torch.int32, torch.float64])
+def test_whole_numbers_of_any_type_are_labels(dtype: torch.dtype) -> None:
+    fitted = trainer().fit(relabelled(lambda y: y.to(dtype)))
+    assert fitted.embeddings.y.dtype == torch.int64
+    assert fitted.evaluate(relabelled(lambda y: y.to(dtype))).train_counts.tolist() == [32, 16, 5]
+
+
+@pytest.mark.parametrize("label", [None, "", 7])
+def test_rows_to_predict_need_no_labels(label: Any) -> None:
+    fitted = trainer().fit(blobs())
+    expected = fitted.predict(blobs())
+    assert np.array_equal(fitted.predict(Changed(lambda y: label)), expected)
+    with pytest.raises(TypeError, match="rows must be a torch Dataset, not a DataLoader"):
+        fitted.predict(DataLoader(blobs()))
+    with pytest.raises(TypeError, match=r"rows must give .* pairs, not Tensor"):
+        fitted.predict(blobs().tensors[0])
 
 
 def test_embeddings_come_from_the_rows_without_augmentation() -> None:
@@ -83,7 +178,7 @@ def test_embeddings_come_from_the_rows_without_augmentation() -> None:
     fitted.expand(augmented, embed_set=blobs())
     plain = embed(fitted.model, "classifier.1", blobs(), fitted.accelerator(), batch_size=16)
     assert torch.equal(fitted.embeddings.x, plain.x)
-    assert augmented.read == 1, "labels come from targets; one item is looked at for its form"
+    assert augmented.read <= 2 * COMPARED_ROWS, "labels come from targets, and some are compared"
     fitted.fit_head()
     assert fitted.evaluate(blobs(seed=1)).classes == ["one", "two", "three"]
 
@@ -105,6 +200,11 @@ class Stream(IterableDataset[Any]):
         return iter(())
 
 
+class StreamOfKnownLength(Stream):
+    def __len__(self) -> int:
+        return 3
+
+
 def relabelled(change: Callable[[Tensor], Tensor]) -> TensorDataset:
     x, y = blobs().tensors
     return TensorDataset(x, change(y))
@@ -115,7 +215,19 @@ def relabelled(change: Callable[[Tensor], Tensor]) -> TensorDataset:
     [
         (Subset(blobs(), []), ValueError, "train_set is empty"),
         (Stream(), TypeError, "must be a torch Dataset with a length, not Stream"),
-        (TensorDataset(torch.zeros(3, 2)), TypeError, "pairs"),
+        (StreamOfKnownLength(), TypeError, "with a length, not StreamOfKnownLength: streams"),
+        (DataLoader(blobs()), TypeError, r"not a DataLoader: pass its data set, `loader\.dataset`"),
+        (TensorDataset(torch.zeros(3, 2)), TypeError, "pairs, not tuple of 1: wrap it"),
+        (TensorDataset(*blobs().tensors, torch.zeros(66)), TypeError, "not tuple of 3: wrap it"),
+        ([{"image": 0}], TypeError, "pairs, not dict: wrap it in a Dataset"),
+        (relabelled(lambda y: y + 0.4), ValueError, r"whole numbers .* not tensor\(0\.4000\): enc"),
+        (Changed(lambda y: y + 0.4), ValueError, "labels of train_set must be whole .* not 0.4"),
+        (Changed("abc".__getitem__), ValueError, r"not 'a': encode them, .* np\.unique"),
+        (relabelled(lambda y: y[:, None]), ValueError, r"not tensor\(\[0\]\): encode them"),
+        (Changed(str), ValueError, "not '0': encode them"),
+        (Changed(lambda y: None), ValueError, "not None: encode them"),
+        (Changed(lambda y: np.eye(3)[y]), ValueError, r"not array\(\[1., 0., 0.\]\)"),
+        (with_targets([0, 1, 2]), ValueError, "train_set has 66 rows and 3 targets: give one each"),
         (relabelled(lambda y: y - 1), ValueError, "must be 0 ... n_classes - 1, not -1"),
         (relabelled(lambda y: y * 0), ValueError, "one class only"),
         (relabelled(lambda y: y * 2), ValueError, "no row of class 1"),

@@ -52,3 +52,16 @@ def states(module: nn.Module) -> dict[str, Tensor]:
 def differing(module: nn.Module, before: dict[str, Tensor]) -> set[str]:
     """Name the tensors whose bits are not those of `before`."""
     return {name for name, now in module.state_dict().items() if not torch.equal(now, before[name])}
+
+
+def training_modes(body: nn.Module) -> set[tuple[str, bool]]:
+    """Watch in which mode each part is trained; the set grows meanwhile."""
+    seen: set[tuple[str, bool]] = set()
+
+    def watch(part: nn.Module, *rest: Any) -> None:
+        if torch.is_grad_enabled():
+            seen.add((type(part).__name__, part.training))
+
+    for part in body.children():
+        part.register_forward_hook(watch)
+    return seen

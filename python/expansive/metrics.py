@@ -250,17 +250,20 @@ def class_ranges(x: Any, y: Any, classes: ArrayLike, name: str = "x") -> ClassRa
     ------
     ValueError
         When `x` is not of shape [n, d], is empty, does not match `y`, or has a row that is not
-        finite.
+        finite; for unsorted `classes`, or a label not among them.
     """
+    known = np.asarray(classes)
+    _check_classes(known)
     matrix = as_rows(x, name)
     rows = matrix.widened()
     finite = np.isfinite(rows).all(axis=1)
     require_finite(matrix, -1 if finite.all() else int(np.argmin(finite)), name=name)
     own, own_codes = as_labels(y, len(rows), f"labels of {name}")
-    codes = np.searchsorted(np.asarray(classes), own)[own_codes]
+    _check_known(f"labels of {name} have", own, known)
+    codes = np.searchsorted(known, own)[own_codes]
     order = np.argsort(codes, kind="stable")
     present, starts = np.unique(codes[order], return_index=True)
-    shape = (len(np.asarray(classes)), rows.shape[1])
+    shape = (len(known), rows.shape[1])
     low, high = np.full(shape, np.inf), np.full(shape, -np.inf)
     grouped = rows[order]
     low[present] = np.minimum.reduceat(grouped, starts, axis=0)
@@ -290,17 +293,27 @@ def _check_scores_input(
             f"y_true and y_pred must be of one shape [n] with n > 0, not {list(truth.shape)} "
             f"and {list(predicted.shape)}"
         )
-    if not np.array_equal(classes, np.unique(classes)):
-        raise ValueError(f"classes must be sorted and unique, not {_brief(classes)}")
+    _check_classes(classes)
     if counts.shape != classes.shape:
         raise ValueError(
             f"train_counts must give one count for each of the {len(classes)} classes, "
             f"not an array of shape {list(counts.shape)}"
         )
-    for name, labels in (("y_true", truth), ("y_pred", predicted)):
-        unknown = np.setdiff1d(labels, classes)
-        if len(unknown):
-            raise ValueError(f"{name} has the label {unknown[0]!s}, which is not among classes")
+    _check_known("y_true has", truth, classes)
+    _check_known("y_pred has", predicted, classes)
+
+
+def _check_classes(classes: NDArray[Any]) -> None:
+    if not np.array_equal(classes, np.unique(classes)):
+        raise ValueError(f"classes must be sorted and unique, not {_brief(classes)}")
+
+
+def _check_known(who_has: str, labels: NDArray[Any], classes: NDArray[Any]) -> None:
+    unknown = np.setdiff1d(labels, classes)
+    if len(unknown):
+        raise ValueError(
+            f"{who_has} the label {unknown[0]!s}, which is not among classes: add it to them"
+        )
 
 
 def _brief(values: Sequence[Any] | NDArray[Any]) -> str:

@@ -16,7 +16,7 @@ from torch import nn
 from expansive.metrics import ClassRanges, class_ranges, scores
 from expansive.study.cells import Result
 from expansive.study.methods import HEAD_RULES, Rows, make_rows
-from expansive.study.networks import Trained, full_precision, head_of
+from expansive.study.networks import Trained, head_of
 from expansive.study.plan import Cell
 from expansive.train.checkpoint import Progress
 from expansive.train.embedding import Embeddings, predict
@@ -76,7 +76,6 @@ def settings_of(cell: Cell, cpu: bool) -> Settings:
     """Make the settings of phase 3."""
     own = dict(cell.head)
     epochs, loss = own.pop("epochs"), own.pop("loss") or cell.network.loss
-    full_precision()
     return Settings(
         loss=loss,
         head_epochs=epochs,

@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from accelerate.state import AcceleratorState
 from numpy.typing import NDArray
 from torch import nn
 
@@ -103,14 +102,6 @@ def build(network: Network, n_classes: int, channels: int) -> Backbone:
     return by_name(given["name"], n_classes, channels, width=given["width"], normed_head=normed)
 
 
-def full_precision() -> None:
-    """Let the next accelerator choose its precision: accelerate keeps one for a whole process.
-
-    Phase 1 may run in bfloat16; embeddings and heads are computed in float32.
-    """
-    AcceleratorState._reset_state()
-
-
 def head_of(network: Network, kept: Trained) -> nn.Module:
     """Make the head with the weights that phase 1 ended with."""
     head = find_head(*build(network, len(kept.facts["classes"]), channels=3))
@@ -125,7 +116,6 @@ def _train(
     plain = datasets.to_torch(rows)
     shown = datasets.to_torch(rows, like=plain, augment=True) if _augments(network) else plain
     clock = _CpuClock(folder / "cpu_seconds.jsonl", on_epoch)
-    full_precision()
     trainer = ThreePhaseTrainer(
         *build(network, len(rows.classes), rows.x.shape[-1]),
         loss=network.loss,
@@ -164,7 +154,6 @@ def _embedded(
     trainer: ThreePhaseTrainer, rows: TorchSet
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Embed in float32, whatever the precision of phase 1."""
-    full_precision()
     accelerator = Settings(cpu=trainer.cpu, mixed_precision="no").accelerator()
     x, y = embed(trainer.model, trainer.head, rows, accelerator, EMBED_BATCH)
     return x.float().cpu().numpy(), y.cpu().numpy()

@@ -250,7 +250,11 @@ class SynthesisPlan:
         Parameters
         ----------
         x : array-like, shape [n, d]
-            The rows the plan was made from; others are refused by fingerprint.
+            The rows the plan was made from. Shape and dtype are compared at each call. All values
+            are compared, by fingerprint, when another array object is passed than in the last
+            call; of the same object only 64 rows, evenly spread, so that small slices stay cheap
+            (of a torch tensor on a device its count of writes in place). A change in place of
+            other rows is therefore not seen: make a new plan after it.
         start, stop : int
             Slice of the synthetic set; stop=None means its end.
         out : array, shape [stop - start, d], optional
@@ -269,7 +273,8 @@ class SynthesisPlan:
         Raises
         ------
         ValueError
-            When x is not the plan's data, or out has another shape or cannot be written in place.
+            When x is found not to be the plan's data, or out has another shape or cannot be
+            written in place.
         TypeError
             When out is not of `dtype`.
         IndexError

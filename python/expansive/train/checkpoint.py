@@ -6,11 +6,14 @@ import json
 import pickle
 import shutil
 import tempfile
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -21,6 +24,13 @@ KEPT = 2
 """Newest checkpoints that are kept: should the last one be damaged, there is one before it."""
 
 PHASES = ("backbone", "head")
+
+UNFINISHED = ".unfinished-"
+STALE_SECONDS = 24 * 3600.0
+"""An unfinished folder this old is of a killed run: writing a checkpoint takes far less.
+
+Whether its process still lives cannot be asked, since it may run on another machine.
+"""
 
 Weights = dict[str, Tensor]
 
@@ -84,32 +94,32 @@ def snapshot(module: nn.Module) -> Weights:
 
 
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint to a new folder in `folder`, and drop all but the newest `KEPT`.
+    """Write a checkpoint to its folder in `folder`, and drop all but the newest `KEPT`.
 
-    It is written under a temporary name and renamed when complete.
+    It is written under a temporary name and renamed when complete; one of the same name is
+    replaced.
     """
     progress = checkpoint.progress
+    number = PHASES.index(progress.phase) + 1
+    target = folder / f"{number}-{progress.phase}-{progress.epoch:05d}"
     folder.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=".unfinished-", dir=folder))
-    try:
-        for name, weights in checkpoint.weights.items():
-            save_file(weights, temporary / f"{name}.safetensors")
-        torch.save(checkpoint.optimizer, temporary / "optimizer.pt")
-        names = sorted(checkpoint.weights)
-        content = {"format": FORMAT, "weights": names, "progress": asdict(progress)}
-        (temporary / "progress.json").write_text(json.dumps(content, indent=1) + "\n")
-        temporary.chmod(0o755)
-        number = PHASES.index(progress.phase) + 1
-        temporary.rename(folder / f"{number}-{progress.phase}-{progress.epoch:05d}")
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    with tempfile.TemporaryDirectory(
+        prefix=UNFINISHED, dir=folder, ignore_cleanup_errors=True
+    ) as temporary:
+        written, replaced = Path(temporary) / "written", Path(temporary) / "replaced"
+        written.mkdir()
+        _write(written, checkpoint)
+        if target.exists():
+            target.rename(replaced)
+        written.rename(target)
     for old in checkpoints(folder)[:-KEPT]:
         shutil.rmtree(old)
+    _drop_stale(folder)
 
 
-def checkpoints(folder: Path) -> list[Path]:
-    """List the checkpoints in a folder, oldest first."""
-    return sorted(folder.glob("[0-9]-*-[0-9][0-9][0-9][0-9][0-9]"))
+def checkpoints(folder: Path, phase: str = "*") -> list[Path]:
+    """List the checkpoints in a folder, of one phase or of all, oldest first."""
+    return sorted(folder.glob(f"[0-9]-{phase}-[0-9][0-9][0-9][0-9][0-9]"))
 
 
 def load(path: Path) -> Checkpoint:
@@ -144,6 +154,37 @@ def check_same_run(path: Path, found: dict[str, Any], wanted: dict[str, Any]) ->
                 f"checkpoint {str(path)!r} was written with {name}={found.get(name)!r}, and this "
                 f"run has {wanted[name]!r}: use the same, or another checkpoint_dir"
             )
+
+
+def without_numpy(value: Any) -> Any:
+    """Give a value with NumPy's scalars and arrays in it made plain.
+
+    JSON takes none of them, and reading a pickle of them would run code.
+    """
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    if isinstance(value, Mapping):
+        return {without_numpy(key): without_numpy(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        parts = [without_numpy(part) for part in value]
+        return parts if isinstance(value, list) else tuple(parts)
+    return value
+
+
+def _write(folder: Path, checkpoint: Checkpoint) -> None:
+    for name, weights in checkpoint.weights.items():
+        save_file(weights, folder / f"{name}.safetensors")
+    torch.save(without_numpy(checkpoint.optimizer), folder / "optimizer.pt")
+    names = sorted(checkpoint.weights)
+    content = {"format": FORMAT, "weights": names, "progress": asdict(checkpoint.progress)}
+    (folder / "progress.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _drop_stale(folder: Path) -> None:
+    for left in folder.glob(f"{UNFINISHED}*"):
+        with suppress(OSError):  # another run may have finished with it in between
+            if time.time() - left.stat().st_mtime > STALE_SECONDS:
+                shutil.rmtree(left)
 
 
 def _read_progress(path: Path) -> dict[str, Any]:

@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Sized
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch.utils.data import DataLoader, Dataset, Sampler, Subset
+from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 Pairs = Dataset[Any]
 """(input tensor, int label) pairs."""
+
+COMPARED_ROWS = 12
+"""Rows, and classes with a row each, whose labels are compared with `targets`."""
 
 
 class Batches(Dataset[Any]):
     """Rows that come as whole batches, by `__getitems__`, on a device of their own."""
 
     device: torch.device
+
+
+class Unlabelled(Subset[Any]):
+    """All rows of a data set whose labels do not matter, whatever they are: each gets 0."""
+
+    def __init__(self, rows: Pairs) -> None:
+        _check_rows(rows, "rows")
+        super().__init__(rows, range(len(cast(Sized, rows))))
+
+    def __getitem__(self, row: int) -> tuple[Any, int]:
+        return self.__getitems__([row])[0]
+
+    def __getitems__(self, rows: list[int]) -> list[tuple[Any, int]]:
+        return [(_pair(row, "rows")[0], 0) for row in super().__getitems__(rows)]
 
 
 class Split(NamedTuple):
@@ -107,39 +126,56 @@ def split(
 
 
 def labels_of(rows: Pairs, name: str) -> NDArray[np.int64]:
-    """Read the labels of a data set: its `targets` if it has them, else one pass over its rows.
+    """Read the labels of a data set: its `targets` if its rows give the same, else in one pass.
 
     Parameters
     ----------
     rows : Dataset
-        (input, int label) pairs. `targets` is torchvision's convention: all labels, in order.
+        (input, int label) pairs. `targets` is torchvision's convention: all labels, in order; a
+        `Subset` has those of its data set. Some rows are loaded to see whether they give the same
+        labels: with a `target_transform` they do not.
     name : str
         What error messages call it.
 
     Returns
     -------
     ndarray of int64, shape [n]
+
+    Raises
+    ------
+    TypeError
+        For rows that are no data set with a length, or items that are no pairs.
+    ValueError
+        For an empty data set, or a label that is no whole number.
     """
-    if not isinstance(rows, Sized):
-        raise TypeError(
-            f"{name} must be a torch Dataset with a length, not {type(rows).__name__}: "
-            "streams (IterableDataset) have no rows to return to"
-        )
-    if len(rows) == 0:
-        raise ValueError(f"{name} is empty: give at least one row per class")
-    if isinstance(rows, Subset):
-        return labels_of(rows.dataset, name)[np.asarray(rows.indices, dtype=np.int64)]
-    first = rows[0]
-    if not isinstance(first, tuple | list) or len(first) != 2:
-        raise TypeError(
-            f"{name} must give (input tensor, int label) pairs, not {type(first).__name__}"
-        )
-    targets = getattr(rows, "targets", None)
-    found = targets if targets is not None else [rows[row][1] for row in range(len(rows))]
-    labels = np.asarray([int(label) for label in found], dtype=np.int64)
-    if len(labels) != len(rows):
-        raise ValueError(f"{name} has {len(rows)} rows and {len(labels)} targets: give one each")
-    return labels
+    _check_rows(rows, name)
+    n_rows = len(cast(Sized, rows))
+
+    def label_of(row: int) -> int:
+        return _as_label(_pair(rows[row], name)[1], name)
+
+    # Augmentation draws random numbers: reading labels must not change those of the caller.
+    with keeping_generators():
+        held = _targets(rows, name)
+        if held is None or not all(held[row] == label_of(row) for row in _some_rows(held)):
+            held = [label_of(row) for row in range(n_rows)]
+    return np.asarray(held, dtype=np.int64)
+
+
+@contextmanager
+def keeping_generators(device: torch.device | None = None) -> Iterator[None]:
+    """Put Python's, NumPy's and torch's generators back as they were when the block ends.
+
+    Torch's are those of the CPU and, where it is a GPU, of `device`.
+    """
+    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
+    devices = [device] if device is not None and device.type == "cuda" else []
+    try:
+        with torch.random.fork_rng(devices):
+            yield
+    finally:
+        random.setstate(python)
+        np.random.set_state(array)  # noqa: NPY002
 
 
 def loader(
@@ -172,6 +208,74 @@ def loader(
 
 def _as_it_is(batch: Any) -> Any:
     return batch
+
+
+def _check_rows(rows: Any, name: str) -> None:
+    if isinstance(rows, DataLoader):
+        raise TypeError(
+            f"{name} must be a torch Dataset, not a DataLoader: pass its data set, `loader.dataset`"
+        )
+    if isinstance(rows, IterableDataset) or not isinstance(rows, Sized):
+        raise TypeError(
+            f"{name} must be a torch Dataset with a length, not {type(rows).__name__}: "
+            "streams (IterableDataset) have no rows to return to"
+        )
+    if len(rows) == 0:
+        raise ValueError(f"{name} is empty: give it rows")
+
+
+def _pair(row: Any, name: str) -> Any:
+    if isinstance(row, tuple | list) and len(row) == 2:
+        return row
+    items = f" of {len(row)}" if isinstance(row, tuple | list) else ""
+    raise TypeError(
+        f"{name} must give (input tensor, int label) pairs, not {type(row).__name__}{items}: "
+        "wrap it in a Dataset whose __getitem__ returns the two"
+    )
+
+
+def _as_label(label: Any, name: str) -> int:
+    number = _whole_number(label)
+    if number is None:
+        raise ValueError(
+            f"labels of {name} must be whole numbers 0 ... n_classes - 1, not {label!r}: encode "
+            "them, for example as the inverse that np.unique(labels, return_inverse=True) gives"
+        )
+    return number
+
+
+def _whole_number(label: Any) -> int | None:
+    """Give a single whole number, of whatever type, as an int; None for anything else."""
+    try:
+        whole = getattr(label, "ndim", 0) == 0 and int(label) == label
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return int(label) if whole else None
+
+
+def _targets(rows: Pairs, name: str) -> list[int] | None:
+    """Give the labels that a data set holds beside its rows, None where it holds no numbers."""
+    targets = getattr(rows, "targets", None)
+    if targets is None and isinstance(rows, Subset):
+        whole = _targets(rows.dataset, name)
+        return None if whole is None else [whole[row] for row in rows.indices]
+    if targets is None:
+        return None
+    n_rows = len(cast(Sized, rows))
+    if len(targets) != n_rows:
+        raise ValueError(f"{name} has {n_rows} rows and {len(targets)} targets: give one each")
+    listed = targets.tolist() if hasattr(targets, "tolist") else targets
+    found = [_whole_number(label) for label in listed]
+    numbers = [number for number in found if number is not None]
+    return numbers if len(numbers) == n_rows else None
+
+
+def _some_rows(labels: list[int]) -> list[int]:
+    """Choose rows that are spread evenly over all of them, and over the classes."""
+    by_class = list({label: row for row, label in enumerate(labels)}.values())
+    classes = by_class[:: -(-len(by_class) // COMPARED_ROWS)]
+    spread = np.linspace(0, len(labels) - 1, COMPARED_ROWS).astype(np.int64).tolist()
+    return sorted({*spread, *classes})
 
 
 def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArray[np.bool_]:

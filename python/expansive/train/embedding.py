@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from typing import Any, NamedTuple
+from collections.abc import Callable, Iterator, Sequence, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any, NamedTuple, cast
 
 import numpy as np
 import torch
 from accelerate import Accelerator
+from accelerate.utils import send_to_device
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.utils.data import default_collate
 
 from expansive.backends.registry import get_backend
-from expansive.train.data import Batches, Pairs, loader
+from expansive.train.data import Batches, Pairs, keeping_generators, loader
+
+CHECKED_ROWS = 4
+"""Rows that are enough to see what a head does."""
 
 
 class Embeddings(NamedTuple):
@@ -33,6 +38,17 @@ class Embeddings(NamedTuple):
     def rows(self) -> Pairs:
         """Give them as a data set of (embedding, label) pairs."""
         return EmbeddedRows(self.x, self.y)
+
+    def require_counts(self, counts: NDArray[np.int64]) -> None:
+        """Raise ValueError unless as many rows of each class came as were counted beforehand."""
+        labels = self.y.cpu().numpy()
+        if not np.array_equal(np.sort(labels), np.repeat(np.arange(len(counts)), counts)):
+            classes, sizes = np.unique(labels, return_counts=True)
+            raise ValueError(
+                f"{sizes.tolist()} rows of the classes {classes.tolist()} were embedded, but "
+                f"{counts.tolist()} were counted: make `targets` of the data set the labels that "
+                "its rows give, and a row give the same label each time"
+            )
 
 
 class EmbeddedRows(Batches):
@@ -77,14 +93,13 @@ def find_head(model: nn.Module, head: str) -> nn.Module:
     return modules[head]
 
 
-def logits_of(output: Any, n_classes: int) -> Tensor:
-    """Give the logits [batch, n_classes] in what a model returned: itself, or its `logits`."""
+def logits_of(output: Any, n_classes: int, giver: str = "the network") -> Tensor:
+    """Give the logits [batch, n_classes] in what a module returned: itself, or its `logits`."""
     logits = getattr(output, "logits", output)
     if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != n_classes:
         found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
         raise ValueError(
-            f"the network must give logits of shape [batch, {n_classes}], one per class, "
-            f"not {found}"
+            f"{giver} must give logits of shape [batch, {n_classes}], one per class, not {found}"
         )
     return logits
 
@@ -122,24 +137,54 @@ def embed(
     ValueError
         When the head is unknown, is not called, or its input is not of shape [batch, d].
     """
-    caught: list[Tensor] = []
-
-    def catch(module: nn.Module, arguments: tuple[Any, ...]) -> None:
-        caught.append(_checked_embedding(arguments, head))
-
-    def take(output: Any) -> Tensor:
-        if not caught:
-            raise ValueError(f"the model did not call its module {head!r}: name its last layer")
-        embedding = caught[-1]
-        caught.clear()
-        return embedding
-
-    hook = find_head(model, head).register_forward_pre_hook(catch)
-    try:
+    with _catching(model, head) as take:
         x, y = _forward(model, rows, accelerator, batch_size, num_workers, take)
-    finally:
-        hook.remove()
     return Embeddings(x, y)
+
+
+def check_head(
+    model: nn.Module, head: str, rows: Pairs, n_classes: int, accelerator: Accelerator
+) -> None:
+    """Pass a few rows through the model, and refuse a head that does not make its logits.
+
+    Parameters
+    ----------
+    model : Module
+        The network, which is moved to the device, as training does. Its modes and buffers and all
+        random generators are as before afterwards.
+    head : str
+        Dotted name of the module that shall make the logits from its input alone.
+    rows : Dataset
+        (input, int label) pairs.
+    n_classes : int
+        Number of logits.
+    accelerator : Accelerator
+        Gives the device and the precision.
+
+    Raises
+    ------
+    ValueError
+        When the head is not called, its input is not of shape [batch, d], or the logits that it
+        gives for this input are not those of the model; one number added to all logits of a row,
+        as by LogSoftmax, is no difference.
+    """
+    module, device = find_head(model, head), accelerator.device
+    model.to(device)
+    # Not inference_mode: what a model keeps from its first call must be fit for training.
+    with keeping_generators(device), keeping_modes(model), torch.no_grad(), accelerator.autocast():
+        model.eval()
+        first = range(min(CHECKED_ROWS, len(cast(Sized, rows))))
+        inputs = send_to_device(default_collate([rows[row][0] for row in first]), device)
+        with _catching(model, head) as take:
+            output = model(inputs)
+            embedding = take(output)
+            given = logits_of(output, n_classes)
+            own = logits_of(module(embedding), n_classes, f"the head {head!r}")
+    if not _same_softmax(given, own):
+        raise ValueError(
+            f"the logits of the model are not those that its head {head!r} gives: name its last "
+            "module; where more follows, such as a scale, put it and the last layer into one module"
+        )
 
 
 def predict(
@@ -188,16 +233,68 @@ def _forward(
         for inputs, truth in batches:
             result, truth = accelerator.gather_for_metrics((take(module(inputs)), truth))
             taken.append(result.to(where))
-            labels.append(truth.to(where))
+            labels.append(truth.to(where, torch.int64))
     return torch.cat(taken), torch.cat(labels)
 
 
+@contextmanager
+def _catching(model: nn.Module, head: str) -> Iterator[Callable[[Any], Tensor]]:
+    """Catch what enters the head; gives what to call with the model's output, to take it."""
+    caught: list[Tensor] = []
+
+    def catch(module: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any]) -> None:
+        embedding = _checked_embedding((*arguments, *named.values()), head)
+        # A copy: the head may overwrite its input, and a view keeps all that it is a view of.
+        caught.append(embedding.clone())
+
+    def take(output: Any) -> Tensor:
+        if not caught:
+            raise ValueError(
+                f"the model did not call its module {head!r}: name its last layer "
+                "(a compiled model needs torch 2.6 or later, or to be given uncompiled)"
+            )
+        embedding = caught[-1]
+        caught.clear()
+        return embedding
+
+    # Before the head's own hooks, which change what they are given each time the head is called.
+    hook = find_head(model, head).register_forward_pre_hook(catch, prepend=True, with_kwargs=True)
+    try:
+        with _uncompiled():
+            yield take
+    finally:
+        hook.remove()
+
+
+def _uncompiled() -> AbstractContextManager[None]:
+    """Run compiled modules as they were written: their graphs know no hook that came later."""
+    stance = getattr(torch.compiler, "set_stance", None)
+    return nullcontext() if stance is None else stance("force_eager")
+
+
 def _checked_embedding(arguments: tuple[Any, ...], head: str) -> Tensor:
-    embedding = arguments[0] if arguments else None
-    if not isinstance(embedding, Tensor) or embedding.ndim != 2:
-        shape = list(embedding.shape) if isinstance(embedding, Tensor) else "no tensor"
+    embedding = next((value for value in arguments if isinstance(value, Tensor)), None)
+    if embedding is None or embedding.ndim != 2:
+        found = "no tensor" if embedding is None else list(embedding.shape)
         raise ValueError(
-            f"the input of the head {head!r} must be of shape [batch, d], not {shape}: "
+            f"the input of the head {head!r} must be of shape [batch, d], not {found}: "
             "name the module after pooling and flattening"
         )
     return embedding
+
+
+def _same_softmax(one: Tensor, other: Tensor) -> bool:
+    """Compare logits up to a number added to each row, in half the digits of their precision."""
+    if one.shape != other.shape:
+        return False
+    epsilon = max(torch.finfo(one.dtype).eps, torch.finfo(other.dtype).eps)
+    # In host memory: not every device has float64.
+    one, other = one.cpu().double(), other.cpu().double()
+    size = torch.cat([one, other]).nan_to_num(0.0, 0.0, 0.0).abs().max()
+    return torch.allclose(
+        one.log_softmax(dim=1),
+        other.log_softmax(dim=1),
+        rtol=0.0,
+        atol=float(size) * epsilon**0.5,
+        equal_nan=True,
+    )

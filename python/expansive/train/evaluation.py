@@ -28,6 +28,19 @@ SAMPLE_ROWS = 300
 """About as many embeddings of each kind are kept for drawing."""
 
 
+def check_labels(labels: NDArray[np.int64], classes: list[str]) -> None:
+    """Raise ValueError when a test set has unknown labels, or no row of some class."""
+    unknown = labels[(labels < 0) | (labels >= len(classes))]
+    if len(unknown):
+        raise ValueError(f"test_set has the label {unknown[0]}, which the training set lacks")
+    missing = np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
+    if len(missing):
+        raise ValueError(
+            f"test_set has no row of class {classes[missing[0]]!r}, so its recall and its "
+            "generalization gap are undefined: add rows of it"
+        )
+
+
 def evaluate(
     heads: tuple[nn.Module, nn.Module],
     rows: Split,

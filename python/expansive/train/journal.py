@@ -57,12 +57,18 @@ class Journal:
         checkpoint.check_same_run(found[-1], saved.progress.settings, self.run(counts))
         return saved
 
-    def require_empty(self) -> None:
-        """Raise FileExistsError when a new run would mix its checkpoints with those of another."""
-        if self.folder is not None and checkpoint.checkpoints(self.folder):
+    def require_empty(self, phase: str = "*") -> None:
+        """Raise FileExistsError when there are checkpoints, of one phase or of all.
+
+        A new run would mix its own with them.
+        """
+        found = [] if self.folder is None else checkpoint.checkpoints(self.folder, phase)
+        if found:
+            names = ", ".join(path.name for path in found)
             raise FileExistsError(
-                f"checkpoint_dir {str(self.folder)!r} holds the checkpoints of a run: "
-                "continue it with fit(..., resume=True), or give another folder"
+                f"checkpoint_dir {str(self.folder)!r} holds the checkpoints of a run, {names}: "
+                "continue it with resume=True in fit or fit_backbone, give another folder, or "
+                "remove them"
             )
 
     def enter(

@@ -18,7 +18,7 @@ from rich import progress as bars
 from torch import nn
 
 from expansive.metrics import balanced_accuracy
-from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot
+from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot, without_numpy
 from expansive.train.data import Pairs, Shuffle, loader
 from expansive.train.embedding import keeping_modes, logits_of, predict
 from expansive.train.losses import Loss, NeedsEpoch, make_loss
@@ -112,10 +112,10 @@ def train(
     """
     progress = state.progress
     loop = _Loop(phase, settings)
-    if state.optimizer is not None:
-        loop.optimizer.load_state_dict(state.optimizer)
     bar = _bar(phase, progress.epoch, loop.shown)
     with closing(loop), keeping_modes(phase.module), bar as advance:
+        if state.optimizer is not None:
+            loop.optimizer.load_state_dict(state.optimizer)
         for epoch in range(progress.epoch, phase.epochs):
             started = time.perf_counter()
             record = loop.epoch(epoch) | loop.validate()
@@ -145,10 +145,14 @@ class _Loop:
         number = PHASES.index(phase.name)
         self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
         batches = loader(phase.rows, settings.batch_size, phase.num_workers, self.order)
+        self.frozen = _frozen(phase.module)
+        # Some optimizers make their state at once, where the parameters are.
+        phase.module.to(accelerator.device)
         optimizer = _optimizer(phase, settings)
-        self.rates = [group["lr"] for group in optimizer.param_groups]
+        self.rates = [without_numpy(group["lr"]) for group in optimizer.param_groups]
         counts = torch.as_tensor(phase.counts, device=accelerator.device)
         self.loss = make_loss(phase.loss, counts)
+        self.own_forward = {k: v for k, v in vars(phase.module).items() if k == "forward"}
         self.module, self.optimizer, self.batches = accelerator.prepare(
             phase.module, optimizer, batches
         )
@@ -156,6 +160,9 @@ class _Loop:
     def close(self) -> None:
         """Take off what accelerate put around the module."""
         self.accelerator.unwrap_model(self.module, keep_fp32_wrapper=False)
+        # It leaves a method of the class as an attribute, which copies of the module would share.
+        vars(self.phase.module).pop("forward", None)
+        vars(self.phase.module).update(self.own_forward)
 
     def epoch(self, epoch: int) -> Record:
         """Pass once over the rows; gives the learning rate and the mean loss."""
@@ -167,6 +174,8 @@ class _Loop:
         if isinstance(self.loss, NeedsEpoch):
             self.loss.begin_epoch(epoch, phase.epochs)
         self.module.train()
+        for part in self.frozen:
+            part.training = False
         with seeded((*self.order.seed, epoch), self.accelerator.device):
             total, rows = self._steps()
         loss = total / rows
@@ -186,7 +195,8 @@ class _Loop:
             phase.module,
             phase.val,
             len(phase.counts),
-            self.accelerator,
+            # A new one: `on_epoch` may have trained in another precision.
+            self.settings.accelerator(),
             self.settings.batch_size,
             phase.num_workers,
         )
@@ -196,13 +206,29 @@ class _Loop:
         total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
         for inputs, labels in self.batches:
             self.optimizer.zero_grad()
-            loss = self.loss(logits_of(self.module(inputs), len(self.phase.counts)), labels)
+            logits = logits_of(self.module(inputs), len(self.phase.counts))
+            loss = self.loss(logits, labels.long())
             self.accelerator.backward(loss)
             self.optimizer.step()
             total[0] += loss.detach() * len(labels)
             total[1] += len(labels)
         sums: list[float] = self.accelerator.reduce(total, "sum").tolist()
         return sums
+
+
+def _frozen(module: nn.Module) -> list[nn.Module]:
+    """List what stays in evaluation mode: frozen parts that are in it, and what they hold.
+
+    A part without parameters, such as Dropout, is none by itself: a whole network may come in
+    evaluation mode and is to be trained with it.
+    """
+    found = [part for part in module.modules() if not part.training and _has_only_frozen(part)]
+    return [held for part in found for held in part.modules() if not held.training]
+
+
+def _has_only_frozen(part: nn.Module) -> bool:
+    trainable = [weight.requires_grad for weight in part.parameters()]
+    return bool(trainable) and not any(trainable)
 
 
 def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:

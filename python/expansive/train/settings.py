@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, fields, is_dataclass
+from functools import partial
+from numbers import Real
 from pathlib import Path
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from accelerate import Accelerator
+from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor, nn
 
 from expansive.arguments import as_choice, as_count, as_expansion, as_seed
 from expansive.synthesis import ENEMIES, METHODS
+from expansive.train.checkpoint import without_numpy
 from expansive.train.expand import Plan
 from expansive.train.losses import LOSSES, Loss
 from expansive.train.schedule import SCHEDULES
@@ -70,11 +77,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, least in _COUNTS.items():
-            as_count(getattr(self, name), name, least)
+            setattr(self, name, as_count(getattr(self, name), name, least))
         if self.k is not None:
-            as_count(self.k, "k")
-        as_seed(self.seed)
-        as_expansion(self.expansion)
+            self.k = as_count(self.k, "k")
+        self.seed = as_seed(self.seed)
+        self.expansion = as_expansion(self.expansion)
+        for name in ("lr", "momentum", "weight_decay", "val_fraction"):
+            setattr(self, name, _as_float(getattr(self, name), name))
         if not self.lr > 0:
             raise ValueError(f"lr must be above 0, not {self.lr}")
         for name in ("momentum", "weight_decay"):
@@ -89,6 +98,8 @@ class Settings:
         for name, choices in _CHOICES.items():
             if not callable(getattr(self, name)):
                 as_choice(getattr(self, name), choices, name)
+        if self.mixed_precision is None:
+            self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if self.log_path is not None and not Path(self.log_path).parent.is_dir():
             raise FileNotFoundError(
                 f"log_path is {str(self.log_path)!r}, and its folder does not exist; "
@@ -99,14 +110,23 @@ class Settings:
         """Make the accelerator that gives device, precision and the share of this process.
 
         All of one Python process share their device; a new one for each use holds on to no module
-        or data of an earlier use.
+        or data of an earlier use, and has the precision of these settings.
+
+        Raises
+        ------
+        ValueError
+            When an Accelerator of another precision, made elsewhere, is in use.
         """
-        return Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
+        if is_initialized() and AcceleratorState().mixed_precision != self.mixed_precision:
+            _leave_precision(self.mixed_precision)
+        made = Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
+        _MADE.add(made)
+        return made
 
     def record(self) -> dict[str, Any]:
         """Give the settings that decide the result, ready for JSON; a callable by its name.
 
-        A dataclass, such as a configured loss, by its name and parameters.
+        A dataclass, such as a configured loss, and a `functools.partial` with their parameters.
         """
         return {
             field.name: _plain(getattr(self, field.name))
@@ -117,12 +137,38 @@ class Settings:
 
 _WITHOUT_INFLUENCE = {"checkpoint_dir", "log_path", "num_workers", "progress", "on_epoch"}
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+
+_MADE: WeakSet[Accelerator] = WeakSet()
+"""Accelerators of this package: none is asked for its precision once another was taken."""
+
+
+def _leave_precision(wanted: str | None) -> None:
+    """Let accelerate take another precision: it keeps one for a whole process."""
+    gc.collect()
+    alive = [item for item in gc.get_objects() if issubclass(type(item), Accelerator)]
+    if any(item not in _MADE for item in alive):
+        raise ValueError(
+            f"mixed_precision is {wanted!r}, given or by default, and an Accelerator made "
+            f"elsewhere in this process has {AcceleratorState().mixed_precision!r}: give the same, "
+            "or delete that one first"
+        )
+    AcceleratorState._reset_state()
+
+
+def _as_float(value: Any, name: str) -> float:
+    number = without_numpy(value)
+    if not isinstance(number, Real):
+        raise TypeError(f"{name} must be a number, such as 0.1, not {value!r}")
+    return float(number)
+
 
 def _plain(value: Any) -> Any:
-    if is_dataclass(value):
-        return repr(value)
+    if is_dataclass(value) or isinstance(value, partial):
+        # An address would be another one in the process that resumes.
+        return _ADDRESS.sub("", repr(value))
     if callable(value):
         return getattr(value, "__qualname__", type(value).__qualname__)
     if isinstance(value, Mapping):
-        return {str(key): count for key, count in value.items()}
-    return list(value) if isinstance(value, tuple) else value
+        return {str(key): without_numpy(count) for key, count in value.items()}
+    return list(value) if isinstance(value, tuple) else without_numpy(value)

@@ -16,8 +16,8 @@ from expansive.synthesis.draft import rows_per_class
 from expansive.train import checkpoint, evaluation
 from expansive.train.backbone import backbone_phase
 from expansive.train.checkpoint import Checkpoint, Progress, Weights
-from expansive.train.data import Pairs, Split, labels_of, split
-from expansive.train.embedding import Embeddings, embed, find_head, predict
+from expansive.train.data import Pairs, Split, Unlabelled, labels_of, split
+from expansive.train.embedding import Embeddings, check_head, embed, find_head, predict
 from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
 from expansive.train.journal import Journal
@@ -37,7 +37,9 @@ class ThreePhaseTrainer(Settings):
     ----------
     model : Module
         Any network that gives logits [batch, n_classes] (or an object that holds them as
-        `logits`) for a batch of inputs, as its head gives them. Trained in place.
+        `logits`) for a batch of inputs, as its head gives them. Trained in place. A part that
+        comes in evaluation mode with frozen parameters alone (requires_grad False), such as a
+        body with BatchNorm, stays in that mode.
     head : str
         Dotted name of its last module, such as ``"fc"`` or ``"classifier.2"``; the module's input
         must be of shape [batch, d].
@@ -49,8 +51,10 @@ class ThreePhaseTrainer(Settings):
         for losses that need the class sizes or the epoch.
     head_loss : str, callable or None
         Of phase 3. None: the loss of phase 1, so that the head goes on from logits of the size
-        that it has; made from the class sizes of phase 3, it corrects nothing twice. The paper's
-        code leaves it open too, with cross-entropy and a new head (`reinit_head`) as its default.
+        that it has; one of this package is made anew from the class sizes of phase 3 and corrects
+        nothing twice, any other callable enters it unchanged, with class weights that it holds.
+        The paper's code leaves it open too, with cross-entropy and a new head (`reinit_head`) as
+        its default.
     epochs, head_epochs : int
         Passes of phase 1 over the training rows; of phase 3 over real and synthetic rows.
     batch_size : int
@@ -120,6 +124,9 @@ class ThreePhaseTrainer(Settings):
     -----
     Runs on whatever accelerate finds: one device, or the processes of ``accelerate launch``. On
     the CPU the result is the same bits for the same seed, threads and library versions.
+
+    Of a callable, checkpoints and results keep the name alone, with the parameters of a dataclass
+    or a `functools.partial`: resuming cannot tell two that differ in anything else.
     """
 
     model: nn.Module
@@ -137,6 +144,7 @@ class ThreePhaseTrainer(Settings):
         self._rows: Split | None = None
         self._val: Embeddings | None = None
         self._before: nn.Module | None = None
+        self._resumed: Checkpoint | None = None
 
     def fit(
         self,
@@ -176,9 +184,9 @@ class ThreePhaseTrainer(Settings):
             When `checkpoint_dir` holds checkpoints and `resume` is False.
         """
         rows = self._split(train_set, val_set, embed_set)
-        saved = self._backbone(rows, resume)
+        self._backbone(rows, resume)
         self._expand(rows)
-        self._train_head(saved)
+        self._train_head()
         return self
 
     def fit_backbone(
@@ -189,7 +197,7 @@ class ThreePhaseTrainer(Settings):
         embed_set: Pairs | None = None,
         resume: bool = False,
     ) -> None:
-        """Run phase 1; see `fit`."""
+        """Run phase 1; see `fit`. Where it resumes a phase 3, `fit_head` goes on from there."""
         self._backbone(self._split(train_set, val_set, embed_set), resume)
 
     def expand(
@@ -208,8 +216,11 @@ class ThreePhaseTrainer(Settings):
         ------
         RuntimeError
             Before `expand`.
+        FileExistsError
+            When `checkpoint_dir` holds a phase 3 that `fit_backbone` did not just resume, as when
+            it is run twice.
         """
-        self._train_head(None)
+        self._train_head()
 
     def evaluate(self, test_set: Pairs) -> Evaluation:
         """Compare the heads of phase 1 and phase 3 on a test set.
@@ -233,7 +244,7 @@ class ThreePhaseTrainer(Settings):
         rows, real, plan = self._expanded()
         if self._before is None:
             raise RuntimeError("evaluate compares heads before and after: call fit_head first")
-        _check_test_labels(labels_of(test_set, "test_set"), rows.classes)
+        evaluation.check_labels(labels_of(test_set, "test_set"), rows.classes)
         return evaluation.evaluate(
             (self._before, self._head),
             rows,
@@ -254,15 +265,17 @@ class ThreePhaseTrainer(Settings):
             (input tensor, label) pairs; the labels are not used.
         """
         n_classes = len(self._expanded()[0].classes)
+        inputs = Unlabelled(rows)
         _, predicted = predict(
-            self.model, rows, n_classes, self.accelerator(), self.batch_size, self.num_workers
+            self.model, inputs, n_classes, self.accelerator(), self.batch_size, self.num_workers
         )
         return predicted
 
     # The phases ---------------------------------------------------------------------------------
 
-    def _backbone(self, rows: Split, resume: bool) -> Checkpoint | None:
-        """Run what is left of phase 1; gives the checkpoint when it is one of phase 3."""
+    def _backbone(self, rows: Split, resume: bool) -> None:
+        """Run what is left of phase 1, and keep the checkpoint when it is one of phase 3."""
+        self._resumed = None
         if not resume:
             self._journal.require_empty()
         saved = self._journal.newest(rows.counts.tolist()) if resume else None
@@ -270,21 +283,26 @@ class ThreePhaseTrainer(Settings):
             self.model.load_state_dict(saved.weights["model"])
             self.seconds = dict(saved.progress.seconds)
         if saved is not None and saved.progress.phase == "head":
-            return saved
+            self._resumed = saved
+            return
         self._train(backbone_phase(self.model, rows, self), rows, saved, {})
-        return None
 
     def _expand(self, rows: Split) -> Plan:
         started = time.perf_counter()
         self.embeddings = self._embed(rows.plain)
+        self.embeddings.require_counts(rows.counts)
         self._val = None if rows.val is None else self._embed(rows.val)
         self.plan = make_plan(self.embeddings.x, self.embeddings.y, self)
         self._rows = rows
         self.seconds["expand"] = time.perf_counter() - started
         return self.plan
 
-    def _train_head(self, saved: Checkpoint | None) -> None:
+    def _train_head(self) -> None:
         rows, real, plan = self._expanded()
+        # Used once: after it the head is no longer that of the checkpoint.
+        saved, self._resumed = self._resumed, None
+        if saved is None:
+            self._journal.require_empty("head")
         self._before = copy.deepcopy(self._head)
         if saved is not None:
             self._before.load_state_dict(saved.weights["before"])
@@ -328,6 +346,7 @@ class ThreePhaseTrainer(Settings):
             )
         # What phase 2 would refuse is refused before phase 1.
         rows_per_class(self.sampling_strategy, np.repeat(np.arange(len(rows.counts)), rows.counts))
+        check_head(self.model, self.head, rows.plain, len(rows.counts), self.accelerator())
         return rows
 
 
@@ -344,7 +363,8 @@ def rebalance_head(
     Parameters
     ----------
     model : Module
-        The trained network; its head is trained in place, nothing else changes.
+        The trained network, moved to the device that accelerate gives. Its head is trained in
+        place, nothing else changes.
     head : str
         Dotted name of its last module.
     data : Dataset
@@ -364,6 +384,8 @@ def rebalance_head(
     ------
     ValueError, TypeError
         As `ThreePhaseTrainer` and its `fit` do, before any work.
+    FileExistsError
+        When `checkpoint_dir` holds checkpoints of a phase 3.
 
     Examples
     --------
@@ -371,18 +393,7 @@ def rebalance_head(
     """
     select: dict[str, Any] = {"select": "last", "val_fraction": 0.0} if val_set is None else {}
     trainer = ThreePhaseTrainer(model, head, **(select | settings))
+    trainer._journal.require_empty("head")
     trainer.expand(data, val_set)
     trainer.fit_head()
     return model
-
-
-def _check_test_labels(labels: NDArray[np.int64], classes: list[str]) -> None:
-    unknown = labels[(labels < 0) | (labels >= len(classes))]
-    if len(unknown):
-        raise ValueError(f"test_set has the label {unknown[0]}, which the training set lacks")
-    missing = np.flatnonzero(np.bincount(labels, minlength=len(classes)) == 0)
-    if len(missing):
-        raise ValueError(
-            f"test_set has no row of class {classes[missing[0]]!r}, so its recall and its "
-            "generalization gap are undefined: add rows of it"
-        )

@@ -1,0 +1,260 @@
+"""What is taken as the embedding, and which heads are refused before any work."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from expansive.metrics import balanced_accuracy
+from expansive.train import ThreePhaseTrainer, rebalance_head
+from expansive.train.embedding import check_head, embed
+from training import blobs, differing, network, states, trainer
+
+pytestmark = pytest.mark.train
+
+
+class Net(nn.Module):
+    """A body of five features, a head, and what follows the head."""
+
+    def __init__(
+        self,
+        head: nn.Module | None = None,
+        call: Callable[[nn.Module, Tensor], Tensor] = lambda head, x: head(x),
+        after: Callable[[Tensor], Any] = lambda logits: logits,
+    ) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.body = nn.Sequential(nn.Linear(6, 5), nn.BatchNorm1d(5))
+        self.narrow = nn.Linear(5, 3)
+        self.widen = nn.Linear(3, 5)
+        self.pool = nn.Flatten()
+        self.unused = nn.Linear(5, 3)
+        self.fc = nn.Linear(5, 3) if head is None else head
+        self.call, self.after = call, after
+
+    def forward(self, x: Tensor) -> Any:
+        x = self.pool(self.widen(self.narrow(self.body(x)).tanh())[:, :, None])
+        return self.after(self.call(self.fc, x))
+
+    def embedding(self, x: Tensor) -> Tensor:
+        self.eval()
+        return self.widen(self.narrow(self.body(x)).tanh())
+
+
+def embedding_of(model: nn.Module, head: str = "fc") -> Tensor:
+    return embed(model, head, blobs(), trainer().accelerator()).x
+
+
+# What is taken --------------------------------------------------------------------------------
+
+
+def test_a_head_that_overwrites_its_input_changes_no_embedding() -> None:
+    model = Net(nn.Sequential(nn.LeakyReLU(0.2, inplace=True), nn.Linear(5, 3)))
+    assert torch.equal(embedding_of(model), model.embedding(blobs().tensors[0]))
+    fitted = trainer(model, head="fc").fit(blobs())
+    test = blobs((30, 30, 30), seed=1)
+    scored = balanced_accuracy(test.tensors[1], fitted.predict(test))
+    assert fitted.evaluate(test).after.balanced_accuracy == scored
+
+
+def test_an_embedding_keeps_no_memory_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    class FirstToken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc = nn.Linear(6, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            tokens = x[:, None].repeat(1, 50, 1)
+            return self.fc(tokens[:, 0])
+
+    accelerator = trainer().accelerator()
+    held: list[int] = []
+
+    def gather(pair: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
+        held.append(pair[0].untyped_storage().nbytes())
+        return pair
+
+    monkeypatch.setattr(accelerator, "gather_for_metrics", gather)
+    found = embed(FirstToken(), "fc", blobs(), accelerator, batch_size=16)
+    assert sum(held) == found.x.numel() * found.x.element_size()
+
+
+def test_a_head_may_be_called_by_keyword() -> None:
+    model = Net(call=lambda head, x: head(input=x))
+    assert torch.equal(embedding_of(model), model.embedding(blobs().tensors[0]))
+    trainer(model, head="fc").fit(blobs())
+
+
+def test_a_hook_of_the_head_changes_its_input_once() -> None:
+    model = Net()
+    model.fc.register_forward_pre_hook(lambda module, arguments: (2 * arguments[0],))
+    assert torch.equal(embedding_of(model), model.embedding(blobs().tensors[0]))
+    trainer(model, head="fc").fit(blobs())
+
+
+@pytest.fixture
+def _fresh_compiler() -> Iterator[None]:
+    torch.compiler.reset()
+    yield
+    torch.compiler.reset()
+
+
+def compiled() -> tuple[nn.Module, str]:
+    model = Net()
+    model.compile(backend="eager")
+    return model, "fc"
+
+
+def wrapped() -> tuple[nn.Module, str]:
+    return torch.compile(Net(), backend="eager"), "_orig_mod.fc"
+
+
+SMALL = {"batch_size": 16, "k": 3, "progress": False, "cpu": True, "warmup_epochs": 1}
+
+
+@pytest.mark.usefixtures("_fresh_compiler")
+@pytest.mark.parametrize("make", [compiled, wrapped])
+def test_compiled_models_are_embedded(make: Callable[[], tuple[nn.Module, str]]) -> None:
+    model, head = make()
+    fitted = ThreePhaseTrainer(model, head, epochs=2, head_epochs=2, **SMALL)
+    fitted.fit(blobs((160, 80, 40)))
+    test = blobs((30, 30, 30), seed=1)
+    scored = balanced_accuracy(test.tensors[1], fitted.predict(test))
+    assert fitted.evaluate(test).after.balanced_accuracy == scored
+
+
+@pytest.mark.usefixtures("_fresh_compiler")
+def test_where_torch_cannot_run_a_compiled_model_uncompiled_the_error_says_so(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delattr(torch.compiler, "set_stance")
+    model, head = compiled()
+    with torch.inference_mode():
+        model.eval()(blobs().tensors[0])
+    with pytest.raises(ValueError, match=r"did not call .*a compiled model needs torch 2\.6"):
+        embedding_of(model, head)
+    assert torch.equal(embedding_of(Net()), Net().embedding(blobs().tensors[0]))
+
+
+# Which heads are refused ----------------------------------------------------------------------
+
+
+REFUSED = {
+    "not called": (Net(), "unused", "did not call its module 'unused'"),
+    "input of three dimensions": (Net(), "pool", r"be of shape \[batch, d\], not \[4, 5, 1\]"),
+    "a middle layer": (Net(), "body", r"head 'body' must give logits .* 3\], .* not \[4, 5\]"),
+    "a middle layer as wide": (Net(), "narrow", "not those that its head 'narrow' gives: name its"),
+    "classes in another order": (Net(after=lambda z: z.flip(1)), "fc", "not those that its head"),
+    "scaled logits": (Net(after=lambda z: 3 * z), "fc", "put it and the last layer into one"),
+    "called for each part": (
+        Net(call=lambda head, x: head(x.repeat(2, 1)).view(2, -1, 3).mean(0)),
+        "fc",
+        "not those that its head",
+    ),
+    "too few logits": (Net(nn.Linear(5, 2)), "fc", r"network must give logits .* not \[4, 2\]"),
+}
+
+
+@pytest.mark.parametrize(("model", "head", "message"), REFUSED.values(), ids=REFUSED)
+@pytest.mark.parametrize("phase", ["fit", "fit_backbone", "expand"])
+def test_a_head_that_does_not_make_the_logits_is_refused_before_any_work(
+    model: nn.Module, head: str, message: str, phase: str
+) -> None:
+    before = states(model)
+    fitted = trainer(model, head=head)
+    with pytest.raises(ValueError, match=message):
+        getattr(fitted, phase)(blobs())
+    assert not differing(model, before)
+    assert fitted.seconds == {}
+    assert not any(part._forward_pre_hooks for part in model.modules())
+
+
+def test_rebalance_head_refuses_a_middle_layer() -> None:
+    with pytest.raises(ValueError, match="not those that its head 'narrow' gives"):
+        rebalance_head(Net(), "narrow", data=blobs(), progress=False, cpu=True, k=3)
+
+
+def linear(weight: float, *bias: float) -> nn.Linear:
+    head = nn.Linear(5, 3)
+    nn.init.constant_(head.weight, weight)
+    head.bias = nn.Parameter(torch.tensor(bias))
+    return head
+
+
+ACCEPTED = {
+    "shifted logits": Net(after=lambda z: z.log_softmax(1)),
+    "dropout": Net(nn.Sequential(nn.Dropout(0.5), nn.Linear(5, 3))),
+    "zeros": Net(linear(0.0, 0.0, 0.0, 0.0), after=lambda z: z.log_softmax(1)),
+    "a masked class": Net(linear(1.0, 0.0, 1.0, -torch.inf)),
+    "no numbers": Net(linear(torch.nan, 0.0, 0.0, 0.0)),
+    "in data parallel": nn.DataParallel(Net()),
+}
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float32, torch.float64])
+def test_a_head_that_makes_the_logits_passes(name: str, dtype: torch.dtype) -> None:
+    rows = blobs()
+    rows.tensors = (rows.tensors[0].to(dtype), rows.tensors[1])
+    model = ACCEPTED[name].to(dtype)
+    head = next(found for found, _ in model.named_modules() if found.endswith("fc"))
+    check_head(model, head, rows, 3, trainer().accelerator())
+
+
+class Augmented(Dataset[Any]):
+    """`blobs` with noise from every global generator."""
+
+    rows = blobs()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        x, y = self.rows[row]
+        noise = torch.rand(1) + np.random.rand() + random.random()  # noqa: NPY002
+        return x + noise.float(), y
+
+
+def test_the_check_leaves_model_and_generators_alone() -> None:
+    model = network()
+    model.body[1].eval()
+    modes = [part.training for part in model.modules()]
+    before = states(model)
+    fitted = trainer(model)
+
+    def drawn() -> tuple[Any, ...]:
+        return torch.rand(1), np.random.rand(), random.random()  # noqa: NPY002
+
+    def seed() -> None:
+        torch.manual_seed(5)
+        np.random.seed(5)  # noqa: NPY002
+        random.seed(5)
+
+    seed()
+    expected = drawn()
+    seed()
+    check_head(model, "classifier.1", Augmented(), 3, fitted.accelerator())
+    assert drawn() == expected
+    assert [part.training for part in model.modules()] == modes
+    assert not differing(model, before)
+
+
+class Cached(nn.Module):
+    scale: Tensor | None = None
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.scale = torch.ones(6) if self.scale is None else self.scale
+        return x * x.new_ones(6).requires_grad_() * self.scale
+
+
+def test_what_a_model_keeps_from_its_first_call_is_fit_for_training() -> None:
+    model = Net()
+    model.body.insert(0, Cached())
+    trainer(model, head="fc").fit(blobs())

@@ -1,0 +1,243 @@
+"""Settings: what they take, what they are made to, and the precision that each trainer has."""
+
+from __future__ import annotations
+
+import gc
+import json
+from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+from torch import Tensor, nn
+
+from expansive.train import ThreePhaseTrainer
+from expansive.train.schedule import factor
+from expansive.train.settings import Settings
+from training import blobs, network, trainer
+
+pytestmark = pytest.mark.train
+
+
+def test_schedules() -> None:
+    published = [factor("step", epoch, 200, 5) for epoch in (0, 3, 4, 5, 159, 160, 179, 180, 199)]
+    assert published == [0.2, 0.8, 1.0, 1.0, 1.0, 1e-2, 1e-2, 1e-4, 1e-4]
+    cosine = [factor("cosine", epoch, 12, 2) for epoch in range(12)]
+    assert cosine[:3] == [0.5, 1.0, 1.0]
+    assert cosine[7] == pytest.approx(0.5)
+    assert cosine[1:] == sorted(cosine[1:], reverse=True)
+    assert min(cosine) > 0
+    assert [factor("constant", epoch, 3, 5) for epoch in range(3)] == [1.0, 1.0, 1.0]
+
+
+# Log and bars -----------------------------------------------------------------------------------
+
+
+def test_the_log_has_a_line_per_epoch(tmp_path: Path) -> None:
+    trainer(log_path=tmp_path / "log.jsonl").fit(blobs())
+    lines = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert [(line["phase"], line["epoch"]) for line in lines] == [
+        (phase, epoch) for phase in ("backbone", "head") for epoch in (1, 2, 3, 4)
+    ]
+    assert {"lr", "loss", "val_balanced_accuracy", "seconds"} <= set(lines[0])
+    assert lines[0]["lr"] == 0.1
+
+
+def test_progress_bars_are_shown_unless_silenced(capsys: pytest.CaptureFixture[str]) -> None:
+    trainer().fit(blobs())
+    assert capsys.readouterr().out == ""
+    trainer(progress=True).fit(blobs())
+    shown = capsys.readouterr().out
+    assert "backbone" in shown
+    assert "head" in shown
+
+
+# NumPy's numbers --------------------------------------------------------------------------------
+
+FROM_NUMPY: dict[str, Any] = {
+    "epochs": np.int64(2),
+    "batch_size": np.int32(16),
+    "lr": np.float64(0.05),
+    "momentum": np.float32(0.5),
+    "weight_decay": np.array(0.25),
+    "k": np.int64(3),
+    "sampling_strategy": {np.int64(2): np.int64(20)},
+    "expansion": np.array([0.0, 0.5]),
+    "reinit_head": np.bool_(False),
+    "val_fraction": np.float64(0.2),
+    "seed": np.uint64(3),
+}
+PLAIN: dict[str, Any] = {
+    "epochs": 2,
+    "batch_size": 16,
+    "lr": 0.05,
+    "momentum": 0.5,
+    "weight_decay": 0.25,
+    "k": 3,
+    "sampling_strategy": {2: 20},
+    "expansion": (0.0, 0.5),
+    "reinit_head": False,
+    "val_fraction": 0.2,
+    "seed": 3,
+}
+
+
+def test_numbers_of_numpy_are_recorded_as_plain_ones() -> None:
+    made = trainer(**FROM_NUMPY)
+    assert json.dumps(made.record()) == json.dumps(trainer(**PLAIN).record())
+    for name in ("epochs", "batch_size", "lr", "weight_decay", "k", "expansion", "seed"):
+        assert type(getattr(made, name)) is type(PLAIN[name])
+    strategy = {"sampling_strategy": np.float32(0.5)}
+    assert json.loads(json.dumps(trainer(**strategy).record()))["sampling_strategy"] == 0.5
+
+
+def test_numbers_of_numpy_train_the_same_network(tmp_path: Path) -> None:
+    rows, folder = blobs(), tmp_path / "checkpoints"
+    found = trainer(**FROM_NUMPY, checkpoint_dir=folder).fit(rows).model.state_dict()
+    expected = trainer(**PLAIN).fit(rows).model.state_dict()
+    assert all(torch.equal(found[name], expected[name]) for name in expected)
+
+
+# Callables --------------------------------------------------------------------------------------
+
+
+def test_a_partial_is_recorded_with_its_function_and_parameters() -> None:
+    made = [partial(torch.optim.SGD, lr=lr) for lr in (0.1, 0.2)]
+    first, second = (trainer(optimizer=optimizer).record()["optimizer"] for optimizer in made)
+    assert first != second
+    assert "SGD" in first
+    assert "lr=0.1" in first
+
+
+def test_no_record_holds_an_address() -> None:
+    def make(parameters: list[nn.Parameter], helper: Any) -> Any:
+        raise NotImplementedError
+
+    recorded = trainer(optimizer=partial(make, helper=object())).record()["optimizer"]
+    assert "make" in recorded
+    assert " at 0x" not in recorded
+
+
+# Precision --------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def _own_accelerator_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Accelerate keeps the precision for the whole process: leave other tests none."""
+    monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+def unnormed() -> nn.Sequential:
+    """Make a network whose embeddings are of the precision that it is trained in."""
+    model = network()
+    model.body[1] = nn.Identity()
+    return model
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_each_trainer_has_its_own_precision() -> None:
+    for given, recorded, dtype in [
+        ("bf16", "bf16", torch.bfloat16),
+        (None, "no", torch.float32),
+        ("bf16", "bf16", torch.bfloat16),
+        ("no", "no", torch.float32),
+    ]:
+        fitted = trainer(unnormed(), mixed_precision=given)
+        fitted.fit(blobs())
+        assert fitted.embeddings.x.dtype == dtype
+        assert fitted.record()["mixed_precision"] == recorded
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_precision_is_what_accelerate_launch_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
+    fitted = trainer(unnormed())
+    fitted.expand(blobs())
+    assert fitted.record()["mixed_precision"] == "bf16"
+    assert fitted.embeddings.x.dtype == torch.bfloat16
+    assert Settings(mixed_precision="no").mixed_precision == "no"
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_the_precision_of_an_accelerator_in_use_is_not_changed() -> None:
+    theirs = Accelerator(cpu=True, mixed_precision="bf16")
+    trainer(mixed_precision="bf16").expand(blobs())
+    with pytest.raises(ValueError, match=r"mixed_precision is 'no'.*'bf16': give the same"):
+        trainer()
+    assert theirs.mixed_precision == "bf16"
+    del theirs
+    gc.collect()
+    trainer().expand(blobs())
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_training_in_another_precision_between_epochs_changes_none() -> None:
+    seen: set[str] = set()
+
+    class Watched(nn.Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            if not self.training:
+                seen.add(AcceleratorState().mixed_precision)
+            return x
+
+    def other(record: dict[str, Any]) -> None:
+        trainer(mixed_precision="no").expand(blobs())
+
+    model = unnormed()
+    model.body[3] = Watched()
+    trainer(model, mixed_precision="bf16", on_epoch=other).fit_backbone(blobs())
+    assert seen == {"bf16"}
+
+
+# Refusals ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"head": "classifier.9"}, "body.0, .*classifier.1"),
+        ({"loss": "hinge"}, "unknown loss 'hinge'; choose one of 'ce'"),
+        ({"method": "adasyn"}, "unknown method 'adasyn'; choose one of 'eos', 'smote', 'random'"),
+        (
+            {"schedule": "poly"},
+            "unknown schedule 'poly'; choose one of 'constant', 'cosine', 'step'",
+        ),
+        ({"select": "first"}, "unknown select 'first'; choose one of 'best', 'last'"),
+        ({"mixed_precision": "fp8"}, "unknown mixed_precision 'fp8'; choose one of None, 'no'"),
+        ({"enemies": "far"}, "unknown enemies 'far'; choose one of 'nearest'"),
+        ({"expansion": (1.0, 0.0)}, "expansion must be two numbers"),
+        ({"epochs": 0}, "epochs must be an integer of at least 1; got 0"),
+        ({"head_epochs": 0}, "head_epochs must be an integer of at least 1"),
+        ({"batch_size": 2.5}, "batch_size must be an integer of at least 1; got 2.5"),
+        ({"k": 0}, "k must be an integer of at least 1"),
+        ({"lr": 0.0}, "lr must be above 0"),
+        ({"warmup_epochs": -1}, "warmup_epochs must be an integer of at least 0"),
+        ({"seed": -1}, r"seed must be an integer in \[0, 2\*\*64\)"),
+        ({"momentum": -0.1}, "momentum must be at least 0"),
+        ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\)"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        trainer(**settings)
+
+
+def test_a_log_in_no_folder_and_a_model_that_is_none_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError, match="log_path"):
+        trainer(log_path=tmp_path / "missing" / "log.jsonl")
+    with pytest.raises(TypeError, match="model must be a torch module, not list"):
+        ThreePhaseTrainer([])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["fast", None, [0.1], np.array([0.1]), 1j])
+def test_what_is_no_number_is_refused(value: Any) -> None:
+    with pytest.raises(TypeError, match=r"momentum must be a number, such as 0\.1, not"):
+        trainer(momentum=value)
