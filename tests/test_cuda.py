@@ -185,6 +185,19 @@ def test_many_rows_and_blocks_of_queries(emulated: ModuleType) -> None:
         assert_same_search(got, expected, relation)
 
 
+@pytest.mark.parametrize("d", [1, 8])
+def test_points_whose_distance_underflows(emulated: ModuleType, d: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(-9, 10, (40, d)) * 5e-324
+    for magnitude in (1e-170, 3e-162, 1e-100, 1e149):
+        q = rng.standard_normal((3, d)) * magnitude
+        got, expected = (
+            ex.Index(x, backend=backend).search(q, k=4, relation="any")
+            for backend in ("cuda", "reference")
+        )
+        assert_same_search(got, expected, str(magnitude))
+
+
 def test_more_neighbors_than_shared_memory_holds(emulated: ModuleType) -> None:
     x, y = make_data("small_integers", "two_classes", 3700, 3, "float32", "euclidean", 0)
     assert not emulated.describe_tiles(3700, 1, 3, 3600)["candidates_in_shared_memory"]

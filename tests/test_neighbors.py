@@ -345,6 +345,19 @@ print("same bits")
 """
 
 
+@pytest.mark.parametrize("isa_name", ISAS)
+@pytest.mark.parametrize("d", [1, 3, 8, 20])
+def test_points_whose_distance_underflows(isa_name: str, d: int) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(-9, 10, (50, d)) * 5e-324
+    for magnitude in (1e-170, 3e-162, 1e-155, 1e-100, 1.0, 1e149):
+        q = rng.standard_normal((6, d)) * magnitude
+        expected = ex.Index(x, backend="reference").search(q, k=4, relation="any")
+        with isa(isa_name):
+            got = ex.Index(x, backend="cpu").search(q, k=4, relation="any")
+        assert_same_search(got, expected, str(magnitude))
+
+
 @pytest.mark.train
 @backends
 def test_a_caller_that_flushes_denormals_gets_the_same_bits(backend: str) -> None:

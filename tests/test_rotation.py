@@ -77,6 +77,45 @@ def test_rows_that_differ_only_in_what_is_cut_off(
     assert_same_search(got, ex.neighbors(x, None, 2, "any", backend="reference"))
 
 
+@pytest.mark.parametrize("isa_name", ISAS)
+@pytest.mark.parametrize("distance", [1e30, 1e37])
+def test_rows_beyond_what_was_sampled(
+    monkeypatch: pytest.MonkeyPatch, isa_name: str, distance: float
+) -> None:
+    """So far beyond it that in the screens' scale they are beyond float32, as are their errors."""
+    rng = np.random.default_rng(3)
+    directions = orthonormal(rng, 4)
+    x = rng.standard_normal((3000, 4)) @ directions * 3 + 0.02 * rng.standard_normal((3000, D))
+    sampled = np.arange(255) * 3000 // 255
+    far = rng.choice(np.setdiff1d(np.arange(3000), sampled), 40, replace=False)
+    x[far] = distance * (1 + 0.01 * rng.standard_normal((40, D)))
+    x = x.astype(np.float32)
+    y = np.isin(np.arange(3000), far).astype(int)
+    look_along(monkeypatch, directions)
+    queries = np.r_[far[:4], 0:8]
+    for relation in RELATIONS:
+        expected = ex.neighbors(x, y, 5, relation, queries, backend="reference")
+        with isa(isa_name):
+            got = ex.neighbors(x, y, 5, relation, queries, backend="cpu")
+        assert_same_search(got, expected, relation)
+
+
+@pytest.mark.parametrize("isa_name", ISAS)
+@pytest.mark.parametrize("basis", ["a few directions", "all directions", "nothing"])
+def test_points_whose_distance_from_subnormal_rows_underflows(
+    monkeypatch: pytest.MonkeyPatch, isa_name: str, basis: str
+) -> None:
+    rng = np.random.default_rng(0)
+    x = rng.integers(-900, 901, (90, D)) * 5e-324
+    look_along(monkeypatch, BASES[basis](rng))
+    for magnitude in (1e-170, 1e-162, 1e-155, 1.0):
+        q = rng.standard_normal((14, D)) * magnitude
+        expected = ex.Index(x, backend="reference").search(q, k=4, relation="any")
+        with isa(isa_name):
+            got = ex.Index(x, backend="cpu").search(q, k=4, relation="any")
+        assert_same_search(got, expected, str(magnitude))
+
+
 def test_rows_without_structure_are_not_rotated() -> None:
     x = as_rows(np.random.default_rng(0).standard_normal((9000, 64)).astype(np.float32))
     assert find_basis(x, "euclidean", 9000, 2) is None
@@ -111,6 +150,13 @@ def test_a_basis_of_other_rows_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     look_along(monkeypatch, np.eye(5))
     with pytest.raises(ValueError, match="basis"):
         ex.Index(np.zeros((3, 4), np.float32))
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e7])
+def test_a_basis_without_bounds_is_refused(monkeypatch: pytest.MonkeyPatch, value: float) -> None:
+    look_along(monkeypatch, np.full((2, 4), value))
+    with pytest.raises(ValueError, match="basis"):
+        ex.Index(np.ones((3, 4), np.float32))
 
 
 @pytest.mark.parametrize("n_queries", [1, 100_000])

@@ -37,8 +37,10 @@ class ByteSpace {
   // error of at most `row_error`.
   double limit(double query_error, float value, float row_error) const {
     const double v = static_cast<double>(value);
+    // In this order max() makes 0 of what is undefined: where the error is infinite, so is the
+    // limit.
     const double between_images =
-        std::max(static_cast<double>(row_error) - v, 0.0) + std::abs(v) * 0x1p-22 + 0x1p-149;
+        std::max(0.0, static_cast<double>(row_error) - v) + std::abs(v) * 0x1p-22 + 0x1p-149;
     const double errors = static_cast<double>(row_error) + query_error;
     const double distance = (between_images + errors) * kUp * kUp / scale_;
     return distance * distance * kUp + distance_underflow_;

@@ -85,14 +85,17 @@ Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const 
 
 // The same for a row that is outside the ball, or so little inside that it may be drawn in a bit.
 Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) const {
+  constexpr double kNear = 0x1p-960;  // below, a squared distance may be mostly what underflowed
   const double radius = kernels_->elements.radius;
-  const double distance = std::sqrt(kernels_->refine[static_cast<int>(dtype)](
-      centre_.data(), row.data, row.scale, d_, std::numeric_limits<double>::infinity()));
-  if (!std::isfinite(distance)) {
-    // Nothing is known of where it is: the origin stands for it, and it excludes nothing.
-    std::fill_n(out, stride(), 0u);
-    return {0.0, distance, distance};
+  const double squared = kernels_->refine[static_cast<int>(dtype)](
+      centre_.data(), row.data, row.scale, d_, std::numeric_limits<double>::infinity());
+  if (!(squared >= kNear && std::isfinite(squared))) {
+    // Where it is, is not known well enough: the centre stands for it.
+    std::fill_n(out, rotates() ? projection_.stride() : stride(), 0u);
+    const double underflow = (static_cast<double>(d_) + 8.0) * 0x1p-1073;
+    return {0.0, scale_ * std::sqrt(squared * kUp + underflow) * kUp};
   }
+  const double distance = std::sqrt(squared);
   const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), std::min(scale_, radius / distance), d_, out);
   return {made.squared_norm, (rounding_error(made) + radius * 0x1p-31) * kUp,

@@ -62,7 +62,7 @@ float Nearest::begin(const Panels& panels, const Image& worst) {
   screen_.worst = worst;
   screen_.largest = -round_down(-0.5 * worst.squared_norm);
   found_before_ = found_;
-  may_guess_ = true;
+  may_guess_ = bytes_.space == nullptr;
   lower_limit(limit_);
   guess_ = screen_.threshold;
   return guess_;
@@ -109,7 +109,7 @@ bool Nearest::settle(CandidateList& list) {
     prune(list, screen_, panels_->negated_half_norms() - panels_->first());
     refine(list);
   }
-  return guess_ > screen_.threshold;
+  return may_guess_ && guess_ > screen_.threshold;
 }
 
 float Nearest::reach() const {
@@ -301,7 +301,7 @@ bool Nearest::order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) 
 }
 
 void Nearest::lower_limit(double limit) {
-  if (limit > limit_) return;
+  if (!(limit <= limit_)) return;  // larger, or undefined
   limit_ = limit;
   screen_.lower(limit);
   if (bytes_.space != nullptr) bytes_.lower(limit);

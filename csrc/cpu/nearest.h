@@ -164,7 +164,7 @@ class Nearest {
   std::vector<uint32_t> kept_columns_;
   double limit_ = std::numeric_limits<double>::infinity();
   float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
-  bool may_guess_ = true;
+  bool may_guess_ = true;  // where it has not, what reached a threshold is never asked for again
   std::vector<Neighbor> found_;         // the k nearest refined rows, the farthest last
   std::vector<Neighbor> found_before_;  // what it was when the stretch began
 };

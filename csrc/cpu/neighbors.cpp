@@ -14,6 +14,7 @@
 #include <string>
 
 #include "cpu/extent.h"
+#include "cpu/floating_point.h"
 #include "cpu/integers.h"
 #include "cpu/panels.h"
 #include "cpu/query_block.h"
@@ -26,6 +27,7 @@ namespace {
 constexpr int64_t kBlockBytes = 512 << 10;  // of query images
 constexpr int64_t kBlockQueries = 384;
 constexpr int64_t kRowsPerTask = 4096;
+constexpr double kLargestValue = 0x1p500;  // squared distances of 2^20 such features are finite
 
 // Reciprocal norms of all rows: what makes Euclidean distance of the scaled rows the cosine's.
 std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, int threads,
@@ -63,13 +65,22 @@ double find_scale(const Elements& elements, double largest, const Extent& extent
   return std::ldexp(1.0, std::min(std::ilogb(elements.radius / fits), kLargest));
 }
 
+void check_basis(const Basis& basis, int64_t d) {
+  constexpr float kLongest = 0x1p20f;  // sums of products with images stay within float32
+  for (int64_t i = 0; i < basis.rank * d; ++i) {
+    check(std::fabs(basis.data[i]) <= kLongest, "the basis is not finite, or longer than 2^20");
+  }
+}
+
 Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
                        Metric metric, Basis basis, int threads, Interrupt& interrupt) {
+  check(rows.n > 0 && rows.d > 0, "there are no rows, or they have no features");
   check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
+  check(largest >= 0.0 && largest <= kLargestValue, "rows hold values beyond 2^500; rescale them");
+  check_basis(basis, rows.d);
   const Kernels& chosen = kernels();
   std::vector<double> row_scales;
   if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
-  check(std::isfinite(largest) && largest >= 0.0, "rows are not finite");
   const Extent extent = find_extent(rows, chosen, row_scales, threads, interrupt);
   const double scale =
       find_scale(chosen.elements, metric == Metric::cosine ? 1.0 : largest, extent);
@@ -223,6 +234,7 @@ class Batch {
 
 struct NeighborIndex::Impl {
   Database database;
+  bool labelled;
   std::optional<Panels> resident;  // the whole database, if it fits the budget
 
   // Positions packed at a time under a budget: whole panels, three quarters of it.
@@ -235,9 +247,12 @@ struct NeighborIndex::Impl {
 
 NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
                              Metric metric, Basis basis, Resources resources, Interrupt& interrupt)
-    : impl_(new Impl{make_database(rows, largest, codes, n_classes, metric, basis,
-                                   resources.threads, interrupt),
-                     std::nullopt}) {
+    : impl_(nullptr) {
+  check(resources.threads > 0, "threads must be at least 1");
+  const DefaultFloatingPoint environment;
+  impl_.reset(new Impl{
+      make_database(rows, largest, codes, n_classes, metric, basis, resources.threads, interrupt),
+      codes != nullptr, std::nullopt});
   if (impl_->stretch_length(resources) >= rows.n) {
     impl_->resident.emplace(impl_->database, rows.n);
     if (impl_->database.images.rotates()) {
@@ -253,9 +268,12 @@ NeighborIndex::NeighborIndex(NeighborIndex&&) noexcept = default;
 
 void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
                            Resources resources, Interrupt& interrupt, const Neighbors& out) const {
+  const DefaultFloatingPoint environment;
   const Database& database = impl_->database;
+  check(k > 0 && resources.threads > 0, "k and threads must be at least 1");
   check(queries.rows.d == database.rows.d, "queries and rows differ in features");
-  check(relation == Relation::any || queries.codes != nullptr, "this relation needs labels");
+  check(relation == Relation::any || (queries.codes != nullptr && impl_->labelled),
+        "this relation needs labels");
   if (queries.rows.n == 0) return;
   std::vector<double> query_scales;
   if (database.metric == Metric::cosine) {

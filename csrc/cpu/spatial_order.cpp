@@ -57,8 +57,8 @@ class Buckets {
   }
 
   int32_t of(const Point& point) const {
-    const auto bucket = static_cast<int32_t>((point.at[j_] - low_) * per_unit_);
-    return std::min<int32_t>(bucket, kBuckets - 1);
+    const float bucket = (point.at[j_] - low_) * per_unit_;
+    return static_cast<int32_t>(std::min(std::max(0.0f, bucket), kBuckets - 1.0f));
   }
 
  private:

@@ -37,7 +37,7 @@ struct Recipe {
 class Drawn {
  public:
   Drawn(const Partners& partners, RowNumbers rows, bool wide)
-      : partners_(partners), rows_(rows), wide_(wide) {}
+      : partners_(partners), rows_(rows), wide_(wide), kernels_(kernels()) {}
 
   // Keys are near where bases are.
   int64_t n_keys() const { return partners_.base_start[partners_.n_classes]; }
@@ -63,7 +63,7 @@ class Drawn {
   struct Words {
     Words(const Drawn& from, const int64_t* places, int64_t count) {
       for (int64_t i = 0; i < count; ++i) rows[i] = from.rows_[places[i]];
-      kernels().draw_words({rows, count, from.partners_.seed, {drawn[0], drawn[1], drawn[2]}});
+      from.kernels_.draw_words({rows, count, from.partners_.seed, {drawn[0], drawn[1], drawn[2]}});
     }
     int64_t rows[kAtOnce];
     uint32_t drawn[3][kAtOnce];
@@ -72,6 +72,7 @@ class Drawn {
   const Partners& partners_;
   RowNumbers rows_;
   bool wide_;
+  const Kernels& kernels_;
 };
 
 // The same for recipes that are given.

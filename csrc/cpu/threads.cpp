@@ -9,7 +9,6 @@
 #include <exception>
 #include <memory>
 #include <mutex>
-#include <system_error>
 #include <thread>
 
 #include "cpu/floating_point.h"
@@ -108,15 +107,16 @@ class Pool {
 
   void help(const std::shared_ptr<Job>& job, int helpers) {
     const std::lock_guard lock(mutex_);
-    for (int i = 0; i < helpers; ++i) jobs_.push_back(job);
-    const int missing = static_cast<int>(jobs_.size()) - idle_;
     try {
+      for (int i = 0; i < helpers; ++i) jobs_.push_back(job);
+      const int missing = static_cast<int>(jobs_.size()) - idle_;
       for (int i = 0; i < missing; ++i) {
         std::thread([this] { serve(); }).detach();
         ++idle_;
       }
-    } catch (const std::system_error&) {
-      // The system has no thread left to give: the caller and those there are do the work.
+    } catch (const std::exception&) {
+      // The system has no thread or memory left to give: the caller and those there are do the
+      // work.
     }
     wake_.notify_all();
   }

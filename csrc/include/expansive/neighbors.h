@@ -19,8 +19,9 @@ enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
 
 // An orthonormal basis of the directions the rows vary most in, [rank][d], the strongest first;
 // rank 0 means none. The screen then looks at these and the norm of the rest; what it lets pass is
-// screened again in all features, roughly. Any basis gives the same result, a good one sooner; it
-// need not be exact, for its defect is measured and accounted for.
+// screened again in all features, roughly. Any basis of finite directions, up to 2^20 long, gives
+// the same result, a good one sooner; it need not be exact, for its defect is measured and
+// accounted for.
 struct Basis {
   const float* data = nullptr;
   int64_t rank = 0;
@@ -31,9 +32,9 @@ struct Resources {
   int64_t memory_budget = int64_t{1} << 30;  // bytes of scratch, beside the caller's arrays
 };
 
-// Points to search for. `codes` (class of each query, -1 for a class the database lacks) may be
-// null for Relation::any; `own_rows` (the database row each query is, never its own neighbour) may
-// be.
+// Points to search for, finite and of magnitudes up to 2^500. `codes` (class of each query, -1 for
+// a class the database lacks) may be null for Relation::any; `own_rows` (the database row each
+// query is, never its own neighbour) may be.
 struct Queries {
   Rows rows;
   const int64_t* codes = nullptr;
@@ -50,7 +51,8 @@ struct Neighbors {
 class NeighborIndex {
  public:
   // Keeps `rows` by reference; all are finite, with magnitudes of at most `largest` (scan.h finds
-  // both out). `codes` holds n class codes in [0, n_classes), or is null.
+  // both out), which is at most 2^500. `codes` holds n class codes in [0, n_classes), or is null.
+  // Throws std::invalid_argument for what does not fit.
   NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes, Metric metric,
                 Basis basis, Resources resources, Interrupt& interrupt);
   ~NeighborIndex();
