@@ -9,6 +9,7 @@ import pytest
 
 import expansive as ex
 from cases import METRICS, all_backends, blobs, cast
+from expansive import _core
 
 X, Y = blobs()
 
@@ -221,3 +222,27 @@ def test_a_class_of_one_row_has_no_friend(backend: str) -> None:
     dist, idx = ex.neighbors(np.eye(3), [0, 0, 1], 1, "friend", backend=backend)
     assert idx.tolist() == [[1], [0], [-1]]
     assert dist[2].tolist() == [np.inf]
+
+
+@pytest.mark.parametrize(
+    ("change", "match"),
+    [
+        ({"largest": 1e200}, "beyond 2\\^500"),
+        ({"largest": np.nan}, "beyond 2\\^500"),
+        ({"threads": 0}, "threads must be at least 1"),
+        ({"k": 0}, "k and threads must be at least 1"),
+        ({"relation": "friend"}, "needs labels"),
+    ],
+)
+def test_the_extension_refuses_what_its_callers_must_not_pass(
+    change: dict[str, Any], match: str
+) -> None:
+    given = {"largest": 1.0, "threads": 1, "k": 1, "relation": "any"} | change
+    with pytest.raises(ValueError, match=match):
+        search_by_hand(**given)
+
+
+def search_by_hand(largest: float, threads: int, k: int, relation: str) -> None:
+    x, codes, budget = np.eye(3), np.zeros(3, np.int64), 1 << 20
+    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, threads, budget)
+    index.search(x, "float64", codes, None, k, relation, 1, budget)
