@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib.util
 import os
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import settings
 
 settings.register_profile("expansive", derandomize=True, deadline=None, max_examples=100)
@@ -23,3 +25,13 @@ def _finds_a_gpu() -> bool:
 # first to import it: so the decision falls here, before all of them. With a GPU they compile.
 if not _finds_a_gpu():
     os.environ.setdefault("TRITON_INTERPRET", "1")
+
+
+@pytest.fixture
+def _own_accelerator_state() -> Iterator[None]:
+    """Accelerate keeps the precision for the whole process: let other tests have theirs."""
+    from accelerate.state import AcceleratorState
+
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from expansive.train import rebalance_head
@@ -150,14 +148,6 @@ def test_numbers_of_numpy_can_be_read_back(tmp_path: Path, settings: dict[str, A
     resumed = trainer(checkpoint_dir=tmp_path, log_path=tmp_path / "log.jsonl", **settings)
     resumed.fit(blobs(), resume=True)
     assert differing(resumed.model, states(straight.model)) == set()
-
-
-@pytest.fixture
-def _own_accelerator_state() -> Iterator[None]:
-    """Accelerate keeps the precision for the whole process: leave other tests none."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
 
 
 @pytest.mark.usefixtures("_own_accelerator_state")

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 import fake_device
@@ -87,14 +85,6 @@ def test_embeddings_keep_the_dtype_that_enters_the_head(dtype: torch.dtype) -> N
     batch, _ = Expanded(found, plan).__getitems__([0, len(found.x), 3])
     assert batch.dtype == dtype
     assert torch.equal(batch[1], plan.generate(found.x, 0, 1)[0])
-
-
-@pytest.fixture
-def _own_accelerator_state() -> Iterator[None]:
-    """Accelerate keeps the precision for the whole process: let other tests have theirs."""
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
 
 
 @pytest.mark.usefixtures("_own_accelerator_state")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import json
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -127,12 +126,9 @@ def test_no_record_holds_an_address() -> None:
 
 
 @pytest.fixture
-def _own_accelerator_state(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Accelerate keeps the precision for the whole process: leave other tests none."""
+def _no_launcher(_own_accelerator_state: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever runs the tests may have been told a precision: these are told none."""
     monkeypatch.delenv("ACCELERATE_MIXED_PRECISION", raising=False)
-    AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
 
 
 def unnormed() -> nn.Sequential:
@@ -142,7 +138,7 @@ def unnormed() -> nn.Sequential:
     return model
 
 
-@pytest.mark.usefixtures("_own_accelerator_state")
+@pytest.mark.usefixtures("_no_launcher")
 def test_each_trainer_has_its_own_precision() -> None:
     for given, recorded, dtype in [
         ("bf16", "bf16", torch.bfloat16),
@@ -156,7 +152,7 @@ def test_each_trainer_has_its_own_precision() -> None:
         assert fitted.record()["mixed_precision"] == recorded
 
 
-@pytest.mark.usefixtures("_own_accelerator_state")
+@pytest.mark.usefixtures("_no_launcher")
 def test_precision_is_what_accelerate_launch_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     fitted = trainer(unnormed())
@@ -166,7 +162,7 @@ def test_precision_is_what_accelerate_launch_was_told(monkeypatch: pytest.Monkey
     assert Settings(mixed_precision="no").mixed_precision == "no"
 
 
-@pytest.mark.usefixtures("_own_accelerator_state")
+@pytest.mark.usefixtures("_no_launcher")
 def test_the_precision_of_an_accelerator_in_use_is_not_changed() -> None:
     theirs = Accelerator(cpu=True, mixed_precision="bf16")
     trainer(mixed_precision="bf16").expand(blobs())
@@ -178,7 +174,7 @@ def test_the_precision_of_an_accelerator_in_use_is_not_changed() -> None:
     trainer().expand(blobs())
 
 
-@pytest.mark.usefixtures("_own_accelerator_state")
+@pytest.mark.usefixtures("_no_launcher")
 def test_training_in_another_precision_between_epochs_changes_none() -> None:
     seen: set[str] = set()
 

@@ -20,7 +20,7 @@ namespace expansive {
 class ByteSpace {
  public:
   ByteSpace(double scale, double step, int64_t d)
-      : scale_(scale), step_(step), distance_underflow_(static_cast<double>(d + 8) * 0x1p-1073) {}
+      : scale_(scale), step_(step), distance_underflow_(distance_underflow(d)) {}
 
   float value(int64_t squared_steps, float row_error) const {
     return static_cast<float>(static_cast<double>(row_error) -

@@ -92,8 +92,7 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
   if (!(squared >= kNear && std::isfinite(squared))) {
     // Where it is, is not known well enough: the centre stands for it.
     std::fill_n(out, rotates() ? projection_.stride() : stride(), 0u);
-    const double underflow = (static_cast<double>(d_) + 8.0) * 0x1p-1073;
-    return {0.0, scale_ * std::sqrt(squared * kUp + underflow) * kUp};
+    return {0.0, scale_ * std::sqrt(squared * kUp + distance_underflow(d_)) * kUp};
   }
   const double distance = std::sqrt(squared);
   const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](

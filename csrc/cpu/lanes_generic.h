@@ -94,9 +94,6 @@ inline void stream_floats(T* p, Floats v) {
 }
 inline void fence_streams() {}
 
-// One vector of the screen's sums, and of its columns.
-constexpr Elements kElements = {1, false, kFloatRadius, 2.0, 0x1p-148};  // product and sum round
-
 // Random words, each in the low half of 64 bits: products are all of those.
 struct WordLanes {
   static constexpr int kWidth = 1;
@@ -111,6 +108,9 @@ inline WordLanes multiply_words(WordLanes a, WordLanes b) {
 inline WordLanes high_words(WordLanes v) { return {v.lane >> 32}; }
 inline WordLanes exclusive_or(WordLanes a, WordLanes b) { return {a.lane ^ b.lane}; }
 inline void store_words(uint32_t* p, WordLanes v) { *p = static_cast<uint32_t>(v.lane); }
+
+// One vector of the screen's sums, and of its columns.
+constexpr Elements kElements = {1, false, kFloatRadius, 2.0, 0x1p-148};  // product and sum round
 
 struct Vector {
   static constexpr int kWidth = 4;

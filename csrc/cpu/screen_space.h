@@ -31,6 +31,9 @@ inline double rounding_error(const ScreenRow& row) {
   return (measured + 0x1p-50 * (std::sqrt(row.squared_norm) + measured)) * kUp + 1e-150;
 }
 
+// Absolute error of an exact squared distance of d features, from squares that are subnormal.
+inline double distance_underflow(int64_t d) { return (static_cast<double>(d) + 8.0) * 0x1p-1073; }
+
 class ScreenSpace {
  public:
   // For rows of d features, scaled by the power of two `scale`, with images of `length`
@@ -43,7 +46,7 @@ class ScreenSpace {
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
     product_underflow_ = (terms + 1.0) * kernels.elements.underflow_per_term;
-    distance_underflow_ = (static_cast<double>(d) + 8.0) * 0x1p-1073;
+    distance_underflow_ = distance_underflow(d);
   }
 
   // h of a database row: its half squared norm, deflated so that neither the rounding of the

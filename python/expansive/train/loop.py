@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import random
 import time
 from collections.abc import Callable, Iterator, Sized
 from contextlib import closing, contextmanager
@@ -19,7 +18,7 @@ from torch import nn
 
 from expansive.metrics import balanced_accuracy
 from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot, without_numpy
-from expansive.train.data import Pairs, Shuffle, loader
+from expansive.train.data import Pairs, Shuffle, keeping_generators, loader
 from expansive.train.embedding import keeping_modes, logits_of, predict
 from expansive.train.losses import Loss, NeedsEpoch, make_loss
 from expansive.train.schedule import factor
@@ -248,15 +247,9 @@ def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
 @contextmanager
 def seeded(key: tuple[int, ...], device: torch.device) -> Iterator[None]:
     """Seed Python's, NumPy's and torch's generators; they are as before when the block ends."""
-    python, array = random.getstate(), np.random.get_state()  # noqa: NPY002
-    devices = [device] if device.type == "cuda" else []
-    try:
-        with torch.random.fork_rng(devices):
-            set_seed(int(np.random.SeedSequence(key).generate_state(1)[0]), device_specific=True)
-            yield
-    finally:
-        random.setstate(python)
-        np.random.set_state(array)  # noqa: NPY002
+    with keeping_generators(device):
+        set_seed(int(np.random.SeedSequence(key).generate_state(1)[0]), device_specific=True)
+        yield
 
 
 @contextmanager
