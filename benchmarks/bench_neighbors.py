@@ -37,7 +37,10 @@ def gaussians(n: int, dimensions: tuple[int, ...], q: int, ks: tuple[int, ...]) 
 MADE = {
     "smoke": gaussians(200, (3, 16), 20, (4,)),
     "small": gaussians(50_000, (32, 128, 512), 2000, (10,)),
-    "full": gaussians(100_000, (32, 64, 128, 512, 2048), 5000, (10, 100)),
+    "full": [
+        *gaussians(100_000, (32, 64, 128, 512, 2048), 5000, (10, 100)),
+        *(case for q in (1, 4, 16) for case in gaussians(50_000, (64, 784), q, (10,))),
+    ],
 }
 REAL_SHARE = {"smoke": 0, "small": 10, "full": 1}
 """For each size: one in how many of the queries of real data, 0 for no real data."""

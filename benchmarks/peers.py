@@ -79,7 +79,8 @@ def usearch(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
     from usearch.index import MetricKind, search
 
     found = search(x, q, k, MetricKind.L2sq, exact=True, threads=threads)
-    return found.distances, found.keys.astype(np.int64)
+    shape = len(q), k  # one query's are without the first
+    return found.distances.reshape(shape), found.keys.astype(np.int64).reshape(shape)
 
 
 def keops(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:

@@ -244,5 +244,5 @@ def test_the_extension_refuses_what_its_callers_must_not_pass(
 
 def search_by_hand(largest: float, threads: int, k: int, relation: str) -> None:
     x, codes, budget = np.eye(3), np.zeros(3, np.int64), 1 << 20
-    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, threads, budget)
+    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, 3, threads, budget)
     index.search(x, "float64", codes, None, k, relation, 1, budget)

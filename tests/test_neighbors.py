@@ -54,6 +54,7 @@ class Case(NamedTuple):
     queries: str
     threads: int
     budget: int | None
+    expected: int | None
 
     def kept_cheap(self) -> Case:
         if self.data not in SLOW_IN_REFERENCE:
@@ -75,6 +76,7 @@ cases = st.builds(
     queries=st.sampled_from(["all", "subset", "repeated", "reversed", "one"]),
     threads=st.integers(1, 3),
     budget=st.sampled_from([None, MINIMUM_BUDGET]),
+    expected=st.sampled_from([None, 1, 1000]),
 ).map(Case.kept_cheap)
 
 
@@ -93,7 +95,9 @@ def pick_queries(kind: str, n: int, seed: int) -> Any:
 @isas
 @settings(max_examples=200)
 @given(case=cases)
-@example(Case("normal", "two_classes", 1, 1, "float32", "cosine", "any", 3, 0, "all", 2, None))
+@example(
+    Case("normal", "two_classes", 1, 1, "float32", "cosine", "any", 3, 0, "all", 2, None, None)
+)
 def test_any_search_has_the_bits_of_the_reference(backend: str, isa_name: str, case: Case) -> None:
     relation = "any" if case.n == 1 and case.relation == "enemy" else case.relation
     x, y, expected = expected_search(
@@ -102,17 +106,16 @@ def test_any_search_has_the_bits_of_the_reference(backend: str, isa_name: str, c
     )  # fmt: skip
     queries = pick_queries(case.queries, case.n, case.seed)
     with isa(isa_name):
-        got = ex.neighbors(
+        index = ex.Index(
             x,
             y,
-            case.k,
-            relation,
-            queries,
-            case.metric,
-            backend,
+            metric=case.metric,
+            backend=backend,
             threads=case.threads,
             memory_budget=case.budget,
+            expected_queries=case.expected,
         )
+        got = index.search_rows(queries, case.k, relation)
     rows = slice(None) if queries is None else queries
     assert_same_search(got, (expected[0][rows], expected[1][rows]))
 

@@ -101,6 +101,18 @@ struct RefineTask {
   double* squared_distances;  // [count]
 };
 
+// Some rows of a matrix against one query, in float32: see estimate.h.
+struct EstimateTask {
+  const float* query;  // padded with zeros to a multiple of kMostFloats
+  const void* rows;
+  int64_t d;
+  const uint32_t* picked;  // numbers of the rows
+  int64_t count;
+  float* squared_distances;  // [count]
+};
+
+inline constexpr int64_t kMostFloats = 16;  // of a register
+
 // The first three random words of some synthetic rows: see random.h.
 struct DrawTask {
   const int64_t* rows;
@@ -149,6 +161,8 @@ struct Kernels {
                             double limit);
   // The same for rows from anywhere in memory.
   void (*refine_rows[kDTypes])(const RefineTask&);
+  // About the squared distances, in float32, of rows of 16 or 32 bits; null for float64.
+  void (*estimate_rows[kDTypes])(const EstimateTask&);
   // Passes over candidate lists: see lists.h.
   float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);
   void (*find_ranks)(const double* values, int64_t count, int64_t* ranks);

@@ -5,6 +5,7 @@
 
 #include "cpu/boxes.h"
 #include "cpu/bytes.h"
+#include "cpu/estimate.h"
 #include "cpu/interpolate.h"
 #include "cpu/isa.h"
 #include "cpu/lists.h"
@@ -20,6 +21,7 @@ namespace {
 template <int kTileQueries, int kVectors>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(kTileQueries <= kMostTileQueries);
+  static_assert(kFloats <= kMostFloats);
   static_assert(kVectors * Vector::kWidth <= kMostPanelColumns);
   return {
       name,
@@ -36,6 +38,7 @@ constexpr Kernels make_kernels(const char* name) {
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},
       {refine_rows<Half>, refine_rows<BFloat16>, refine_rows<float>, refine_rows<double>},
+      {estimate_rows<Half>, estimate_rows<BFloat16>, estimate_rows<float>, nullptr},
       find_cutoff,
       find_ranks,
       largest_norm,

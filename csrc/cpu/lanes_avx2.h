@@ -120,6 +120,11 @@ inline Floats load_floats(const T* p) {
 inline Floats lerp(Floats base, Floats partner, float weight) {
   return _mm256_fmadd_ps(_mm256_set1_ps(weight), _mm256_sub_ps(partner, base), base);
 }
+inline Floats zero_floats() { return _mm256_setzero_ps(); }
+inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
+  const Floats difference = _mm256_sub_ps(a, b);
+  return _mm256_fmadd_ps(difference, difference, sum);
+}
 inline __m256 narrow(const float*, Floats v) { return v; }
 inline __m128i narrow(const Half*, Floats v) {
   return _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

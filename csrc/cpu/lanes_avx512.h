@@ -104,6 +104,14 @@ inline Floats load_floats(const BFloat16* p) {
 inline Floats lerp(Floats base, Floats partner, float weight) {
   return _mm512_fmadd_ps(_mm512_set1_ps(weight), _mm512_sub_ps(partner, base), base);
 }
+inline Floats zero_floats() { return _mm512_setzero_ps(); }
+inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
+  const Floats difference = _mm512_sub_ps(a, b);
+  return _mm512_fmadd_ps(difference, difference, sum);
+}
+inline float sum_of(Floats v) {
+  return sum_of(_mm256_add_ps(_mm512_castps512_ps256(v), _mm512_extractf32x8_ps(v, 1)));
+}
 inline __m512 narrow(const float*, Floats v) { return v; }
 inline __m256i narrow(const Half*, Floats v) {
   return _mm512_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC);

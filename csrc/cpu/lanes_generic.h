@@ -83,6 +83,19 @@ inline Floats lerp(Floats base, Floats partner, float weight) {
   }
   return base;
 }
+inline Floats zero_floats() { return {}; }
+inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
+  for (int i = 0; i < 8; ++i) {
+    const float difference = a.lane[i] - b.lane[i];
+    sum.lane[i] += difference * difference;
+  }
+  return sum;
+}
+inline float sum_of(Floats v) {
+  float sum = 0.0f;
+  for (int i = 0; i < 8; ++i) sum += v.lane[i];
+  return sum;
+}
 template <typename T>
 inline void store_floats(T* p, Floats v) {
   for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);

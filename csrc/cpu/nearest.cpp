@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 namespace expansive {
 namespace {
@@ -38,17 +39,24 @@ CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
 
 }  // namespace
 
-Nearest::Nearest(const Database& database, ScaledRow query, DType dtype, Relation relation,
-                 int64_t k, Range own_class, int64_t own_row)
-    : database_(&database),
-      query_(query),
-      dtype_(dtype),
-      relation_(relation),
-      k_(k),
-      own_class_(own_class),
-      own_position_(own_row < 0 ? -1 : database.grouping.position(own_row)),
-      screen_{&database.space} {
-  if (database.bytes) bytes_.space = &database.bytes->space();
+void EstimatePoint::lower(double limit, int64_t d) {
+  const double terms = static_cast<double>(d);
+  const double roundings = (terms / 4.0 + 16.0) * 0x1p-24;
+  const double squared = (limit * kUp + distance_underflow(d)) / (1.0 - roundings) * kUp;
+  threshold = round_down(-(squared + (terms + 16.0) * 0x1p-149) * kUp);
+}
+
+Nearest::Nearest(const SearchPlan& plan, int64_t query)
+    : database_(&plan.database),
+      query_(plan.scaled_query(query)),
+      dtype_(plan.queries.rows.dtype),
+      relation_(plan.relation),
+      k_(plan.k),
+      own_class_(plan.own_class(query)),
+      screen_{&plan.database.space} {
+  const int64_t own_row = plan.own_row(query);
+  own_position_ = own_row < 0 ? -1 : database_->grouping.position(own_row);
+  if (database_->bytes) bytes_.space = &database_->bytes->space();
 }
 
 void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_error) {
@@ -119,7 +127,7 @@ float Nearest::reach() const {
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {
-  const int64_t end = panels_->end();
+  const int64_t end = database_->rows.n;
   const bool wants_friends = relation_ == Relation::friendly;
   keep_if(list, [&](float, int64_t position) {
     const bool is_friend = position >= own_class_.begin && position < own_class_.end;
@@ -246,6 +254,52 @@ const double* Nearest::widen() const {
   return widened.data();
 }
 
+void Nearest::measure_all(Range positions) {
+  const auto [from, end] = positions;
+  if (relation_ == Relation::friendly) {
+    measure_some({std::max(from, own_class_.begin), std::min(end, own_class_.end)});
+  } else {
+    measure_some({from, std::min(end, own_class_.begin)});
+    measure_some({std::max(from, own_class_.end), end});
+  }
+}
+
+void Nearest::measure_some(Range positions) {
+  if (positions.begin >= positions.end) return;
+  thread_local std::vector<float> values;
+  thread_local std::vector<uint32_t> columns;
+  values.assign(static_cast<size_t>(positions.end - positions.begin), 0.0f);
+  columns.resize(values.size());
+  std::iota(columns.begin(), columns.end(), static_cast<uint32_t>(positions.begin));
+  CandidateList list = view(values, columns);
+  if (may_estimate()) {
+    const uint32_t* rows = database_->grouping.rows().data() + positions.begin;
+    database_->kernels->estimate_rows[database_->dtype()]({widen_to_float(), database_->rows.data,
+                                                           database_->rows.d, rows, list.count,
+                                                           values.data()});
+    for (float& value : values) value = -value;
+    drop_below(list, estimates_.threshold);
+  }
+  drop_unrelated(list);
+  const double* query = widen();
+  take_best_first(
+      list, k_, estimates_.threshold,
+      [this, query](const CandidateList& some, float from) { measure(some, from, query); });
+}
+
+// Whether float32 holds the query and the rows as they are.
+bool Nearest::may_estimate() const { return dtype_ != DType::float64 && database_->fits_floats(); }
+
+// The same in float32, to a multiple of kMostFloats.
+const float* Nearest::widen_to_float() const {
+  thread_local std::vector<float> narrow;
+  const double* query = widen();
+  narrow.assign(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)), 0.0f);
+  std::transform(query, query + database_->rows.d, narrow.begin(),
+                 [](double v) { return static_cast<float>(v); });
+  return narrow.data();
+}
+
 // Without branches, as in keep_if.
 void Nearest::measure(const CandidateList& list, float from, const double* query) {
   thread_local Found found;
@@ -305,6 +359,7 @@ void Nearest::lower_limit(double limit) {
   limit_ = limit;
   screen_.lower(limit);
   if (bytes_.space != nullptr) bytes_.lower(limit);
+  estimates_.lower(limit, database_->rows.d);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

@@ -16,7 +16,7 @@
 #include <limits>
 #include <vector>
 
-#include "cpu/panels.h"
+#include "cpu/search_plan.h"
 
 namespace expansive {
 
@@ -99,12 +99,16 @@ struct BytePoint {
   double limit(float value, float row_error) const { return space->limit(error, value, row_error); }
 };
 
+// The same for estimates in float32, where nothing is packed: values are minus squared distances.
+struct EstimatePoint {
+  float threshold = -std::numeric_limits<float>::infinity();
+
+  void lower(double limit, int64_t d);
+};
+
 class Nearest {
  public:
-  // The query, a row of `dtype`: the positions of its class in the database (empty if none), and
-  // the database row it is (or -1).
-  Nearest(const Database& database, ScaledRow query, DType dtype, Relation relation, int64_t k,
-          Range own_class, int64_t own_row);
+  Nearest(const SearchPlan& plan, int64_t query);
 
   // The query's images; the byte image, if there is one, is kept by the caller.
   void place(const Image& image, const uint8_t* byte_image, double byte_error);
@@ -120,6 +124,9 @@ class Nearest {
   bool settle(CandidateList& list);
   float begin_again();
 
+  // Instead of all that: measures the rows at some positions, as they are related.
+  void measure_all(Range positions);
+
   // No panel whose box is farther than the root of this, in float32, has a row within the limit.
   float reach() const;
 
@@ -129,6 +136,8 @@ class Nearest {
   void merge(const Nearest& other);
 
  private:
+  void measure_some(Range positions);
+  bool may_estimate() const;
   void drop_unrelated(CandidateList& list) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
   template <typename Point>
@@ -145,6 +154,7 @@ class Nearest {
   void refine(CandidateList& list);
   void refine_kept();
   const double* widen() const;
+  const float* widen_to_float() const;
   void measure(const CandidateList& list, float from, const double* query);
   void keep_nearest(const Found& some, size_t n);
   bool order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const;
@@ -160,6 +170,7 @@ class Nearest {
   int64_t own_position_;
   ScreenPoint screen_;
   BytePoint bytes_;
+  EstimatePoint estimates_;
   std::vector<float> kept_values_;  // what the second screen could not decide
   std::vector<uint32_t> kept_columns_;
   double limit_ = std::numeric_limits<double>::infinity();

@@ -1,8 +1,9 @@
 // Certified-exact search on the CPU: group by class, pack, screen, refine.
 //
-// The database is packed in one stretch if memory allows, else in several that pass by one after
-// the other. Queries are cut into blocks; when they are few, each block's way through a stretch is
-// cut too, into shares whose finds are merged.
+// For few queries rows are taken as they are. For more, the database is packed in one stretch if
+// memory allows, else in several that pass by one after the other. Queries are cut into blocks;
+// when they are few, each block's way through a stretch is cut too, into shares whose finds are
+// merged.
 #include "expansive/neighbors.h"
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <optional>
 #include <string>
 
+#include "cpu/direct.h"
 #include "cpu/extent.h"
 #include "cpu/floating_point.h"
 #include "cpu/integers.h"
@@ -116,16 +118,13 @@ void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, T* di
   }
 }
 
-void write(QueryBlock& block, Metric metric, int64_t k, const Neighbors& out) {
-  for (int64_t i = 0; i < block.size(); ++i) {
-    const int64_t start = block.query(i) * k;
-    if (out.wide) {
-      write(block.nearest(i), metric, k, static_cast<double*>(out.distance) + start,
-            out.index + start);
-    } else {
-      write(block.nearest(i), metric, k, static_cast<float*>(out.distance) + start,
-            out.index + start);
-    }
+void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, int64_t query,
+           const Neighbors& out) {
+  const int64_t start = query * k;
+  if (out.wide) {
+    write(nearest, metric, k, static_cast<double*>(out.distance) + start, out.index + start);
+  } else {
+    write(nearest, metric, k, static_cast<float*>(out.distance) + start, out.index + start);
   }
 }
 
@@ -215,7 +214,9 @@ class Batch {
       result.merged = std::move(share);
     }
     if (++result.finished < cut_.shares) return;
-    write(*result.merged, plan_.database.metric, k_, out_);
+    for (int64_t i = 0; i < result.merged->size(); ++i) {
+      write(result.merged->nearest(i), plan_.database.metric, k_, result.merged->query(i), out_);
+    }
     result.merged.reset();
   }
 
@@ -235,7 +236,7 @@ class Batch {
 struct NeighborIndex::Impl {
   Database database;
   bool labelled;
-  std::optional<Panels> resident;  // the whole database, if it fits the budget
+  std::optional<Panels> resident;  // the whole database, if that pays and fits the budget
 
   // Positions packed at a time under a budget: whole panels, three quarters of it.
   int64_t stretch_length(const Resources& resources) const {
@@ -246,14 +247,16 @@ struct NeighborIndex::Impl {
 };
 
 NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
-                             Metric metric, Basis basis, Resources resources, Interrupt& interrupt)
+                             Metric metric, Basis basis, int64_t expected_queries,
+                             Resources resources, Interrupt& interrupt)
     : impl_(nullptr) {
   check(resources.threads > 0, "threads must be at least 1");
   const DefaultFloatingPoint environment;
   impl_.reset(new Impl{
       make_database(rows, largest, codes, n_classes, metric, basis, resources.threads, interrupt),
       codes != nullptr, std::nullopt});
-  if (impl_->stretch_length(resources) >= rows.n) {
+  if (expected_queries > few_queries(impl_->database) &&
+      impl_->stretch_length(resources) >= rows.n) {
     impl_->resident.emplace(impl_->database, rows.n);
     if (impl_->database.images.rotates()) {
       impl_->resident->pack_sorted(impl_->database, resources.threads, interrupt);
@@ -282,6 +285,13 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   const std::vector<int64_t> order = class_order(queries, relation);
   const int64_t n = database.rows.n, reachable = std::min(k, n);
   const SearchPlan plan{database, queries, query_scales, order, reachable, relation};
+  if (!impl_->resident && queries.rows.n <= few_queries(database)) {
+    std::vector<Nearest> nearest = search_directly(plan, resources.threads, interrupt);
+    for (int64_t i = 0; i < queries.rows.n; ++i) {
+      write(nearest[static_cast<size_t>(i)].sorted(), database.metric, k, i, out);
+    }
+    return;
+  }
   const Cut pieces =
       cut(plan, resources, impl_->resident ? n : std::min(n, impl_->stretch_length(resources)));
 

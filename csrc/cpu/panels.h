@@ -47,6 +47,8 @@ struct Database {
   ScaledRow scaled_row(int64_t row) const { return {rows.row(row), row_scale(row)}; }
   int dtype() const { return static_cast<int>(rows.dtype); }
   int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
+  // Whether float32 holds rows as they are.
+  bool fits_floats() const { return rows.dtype != DType::float64 && metric != Metric::cosine; }
   int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
 
   // Makes the images of `count` rows of one type, for both screens.

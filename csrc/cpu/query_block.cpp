@@ -60,9 +60,7 @@ QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t
 }
 
 void QueryBlock::admit(int64_t i) {
-  const int64_t own_row = plan_.queries.own_rows ? plan_.queries.own_rows[query(i)] : -1;
-  nearest_.emplace_back(plan_.database, plan_.scaled_query(query(i)), plan_.queries.rows.dtype,
-                        plan_.relation, plan_.k, own_class(i), own_row);
+  nearest_.emplace_back(plan_, query(i));
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);

@@ -6,31 +6,9 @@
 #include <vector>
 
 #include "cpu/aligned.h"
-#include "cpu/panels.h"
+#include "cpu/search_plan.h"
 
 namespace expansive {
-
-// What all batches of one search have in common.
-struct SearchPlan {
-  const Database& database;
-  const Queries& queries;
-  const std::vector<double>& query_scales;  // reciprocal norms for cosine, else empty
-  const std::vector<int64_t>& order;        // queries by class
-  int64_t k;
-  Relation relation;
-
-  double query_scale(int64_t query) const {
-    return query_scales.empty() ? 1.0 : query_scales[static_cast<size_t>(query)];
-  }
-  ScaledRow scaled_query(int64_t query) const {
-    return {queries.rows.row(query), query_scale(query)};
-  }
-  // Positions of a query's class in the database; none where the relation asks for no class.
-  Range own_class(int64_t query) const {
-    if (relation == Relation::any) return {0, 0};
-    return database.grouping.class_range(queries.codes[query]);
-  }
-};
 
 class QueryImages {
  public:

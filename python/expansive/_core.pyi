@@ -13,6 +13,7 @@ class Index:
         n_classes: int,
         metric: str,
         basis: NDArray[np.float32] | None,
+        expected_queries: int,
         threads: int,
         memory_budget: int,
     ) -> None: ...

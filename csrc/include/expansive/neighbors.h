@@ -52,9 +52,11 @@ class NeighborIndex {
  public:
   // Keeps `rows` by reference; all are finite, with magnitudes of at most `largest` (scan.h finds
   // both out), which is at most 2^500. `codes` holds n class codes in [0, n_classes), or is null.
-  // Throws std::invalid_argument for what does not fit.
+  // Makes rows ready for about `expected_queries`, which changes no result: for few there is
+  // nothing to make, and whoever searches for more after all makes them ready every time. Throws
+  // std::invalid_argument for what does not fit.
   NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes, Metric metric,
-                Basis basis, Resources resources, Interrupt& interrupt);
+                Basis basis, int64_t expected_queries, Resources resources, Interrupt& interrupt);
   ~NeighborIndex();
   NeighborIndex(NeighborIndex&&) noexcept;
 

@@ -80,6 +80,7 @@ def build_index(
             n_classes,
             metric,
             find_basis(x, metric, n_queries, threads),
+            n_queries,
             threads,
             memory_budget,
         )

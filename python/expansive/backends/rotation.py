@@ -74,6 +74,8 @@ def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | 
     n, d = x.data.shape
     if d < _LEAST_FEATURES or n < _LEAST_ROWS:
         return None
+    if n_queries * n * d * _WORTH <= n * _row_cost(min(RANKS), d):  # if all the rest were free
+        return None
     if not _is_steep(_take(x, metric, _FIRST_SAMPLE), threads):
         return None
     sample = _take(x, metric, _SAMPLE)
@@ -187,9 +189,13 @@ def _costs(
             + (found + _LEAST_LISTED) * _LISTED_COST
             + found * (_RESCREEN_COST[0] + _RESCREEN_COST[1] * d)
         )
-        each_row = (_PROJECT_COST * rank + _BYTE_COST) * d + _PLACE_COST
-        costs[rank] = n_queries * each_query + n * each_row
+        costs[rank] = n_queries * each_query + n * _row_cost(rank, d)
     return costs
+
+
+def _row_cost(rank: int, d: int) -> float:
+    """Estimate the cost of rotating a row of the database, whatever is searched."""
+    return (_PROJECT_COST * rank + _BYTE_COST) * d + _PLACE_COST
 
 
 def _neighbor_distance(squared: Float32, n: int) -> float:

@@ -1,0 +1,42 @@
+#include "cpu/direct.h"
+
+#include <algorithm>
+
+#include "cpu/integers.h"
+#include "cpu/threads.h"
+
+namespace expansive {
+namespace {
+
+constexpr int64_t kPartBytes = 128 << 10;  // of rows
+constexpr int64_t kLeastRows = 32;
+
+std::vector<Nearest> begin(const SearchPlan& plan) {
+  std::vector<Nearest> nearest;
+  for (int64_t query = 0; query < plan.queries.rows.n; ++query) nearest.emplace_back(plan, query);
+  return nearest;
+}
+
+}  // namespace
+
+std::vector<Nearest> search_directly(const SearchPlan& plan, int threads, Interrupt& interrupt) {
+  const Rows& rows = plan.database.rows;
+  const int64_t length = std::max(kLeastRows, kPartBytes / (rows.d * size_of(rows.dtype)));
+  const int64_t parts = divide_up(rows.n, length);
+  // One for each thread, which all of them see: together they have seen everything.
+  std::vector<std::vector<Nearest>> shares(static_cast<size_t>(std::min<int64_t>(threads, parts)),
+                                           begin(plan));
+  parallel_for(parts, threads, interrupt, [&](int64_t part, int worker) {
+    for (Nearest& nearest : shares[static_cast<size_t>(worker)]) {
+      interrupt.check(worker);
+      nearest.measure_all({part * length, std::min(rows.n, (part + 1) * length)});
+    }
+  });
+  std::vector<Nearest> all = std::move(shares.front());
+  for (size_t share = 1; share < shares.size(); ++share) {
+    for (size_t i = 0; i < all.size(); ++i) all[i].merge(shares[share][i]);
+  }
+  return all;
+}
+
+}  // namespace expansive

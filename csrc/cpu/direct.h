@@ -1,0 +1,20 @@
+// A search for few queries, which packs nothing: every row of the relation is estimated in
+// float32 (estimate.h), or measured at once where float32 does not hold it. Parts of the database
+// stay in a cache while all queries see them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "cpu/nearest.h"
+#include "cpu/query_images.h"
+
+namespace expansive {
+
+// Up to so many, looking at all rows as they are is faster than packing them.
+inline int64_t few_queries(const Database& database) { return database.fits_floats() ? 16 : 4; }
+
+// What is nearest to each query, in the queries' own order.
+std::vector<Nearest> search_directly(const SearchPlan& plan, int threads, Interrupt& interrupt);
+
+}  // namespace expansive
