@@ -166,6 +166,12 @@ def test_classes_and_codes(backend: str) -> None:
     assert index.codes.tolist() == [1, 0, 2, 0]
 
 
+@pytest.mark.parametrize("expected", [0, -1, 2.5, "many"])
+def test_an_expectation_that_is_no_count_is_refused(expected: Any) -> None:
+    with pytest.raises(ValueError, match="expected_queries must be an integer of at least 1"):
+        ex.Index(np.eye(3), expected_queries=expected)
+
+
 @pytest.mark.parametrize("copy", [pickle.dumps, deepcopy])
 def test_an_index_is_not_copied(copy: Callable[[ex.Index], object]) -> None:
     with pytest.raises(TypeError, match=r"keep x and y, and make it again with Index\(x, y\)"):

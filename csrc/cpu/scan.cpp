@@ -22,6 +22,13 @@ uint64_t mix(uint64_t word) {
   return word ^ (word >> 31);
 }
 
+// Word i of the matrix, of `size` bytes, and its place.
+uint64_t hash_word(const unsigned char* bytes, int64_t i, size_t size) {
+  uint64_t word = 0;
+  std::memcpy(&word, bytes + i * 8, size);
+  return mix(word ^ mix(static_cast<uint64_t>(i)));
+}
+
 }  // namespace
 
 Scan scan(Rows rows, int threads, Interrupt& interrupt) {
@@ -51,20 +58,16 @@ Scan scan(Rows rows, int threads, Interrupt& interrupt) {
 uint64_t fingerprint(Rows rows, int threads, Interrupt& interrupt) {
   const unsigned char* bytes = static_cast<const unsigned char*>(rows.data);
   const int64_t size = rows.n * rows.d * size_of(rows.dtype);
-  const int64_t words = divide_up(size, 8);
+  const int64_t words = size / 8, rest = size % 8;
   const int64_t tasks = divide_up(words, kElementsPerTask);
   std::vector<uint64_t> parts(static_cast<size_t>(tasks));
   parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
     uint64_t sum = 0;
     const int64_t end = std::min(words, (task + 1) * kElementsPerTask);
-    for (int64_t i = task * kElementsPerTask; i < end; ++i) {
-      uint64_t word = 0;
-      std::memcpy(&word, bytes + i * 8, static_cast<size_t>(std::min<int64_t>(8, size - i * 8)));
-      sum += mix(word ^ mix(static_cast<uint64_t>(i)));
-    }
+    for (int64_t i = task * kElementsPerTask; i < end; ++i) sum += hash_word(bytes, i, 8);
     parts[static_cast<size_t>(task)] = sum;
   });
-  uint64_t whole = 0;
+  uint64_t whole = rest > 0 ? hash_word(bytes, words, static_cast<size_t>(rest)) : 0;
   for (const uint64_t part : parts) whole += part;
   return whole;
 }

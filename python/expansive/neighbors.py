@@ -87,6 +87,8 @@ class Index:
         self._metric = arguments.as_choice(metric, METRICS, "metric")
         self._threads = thread_count(threads)
         self._budget = _budget(memory_budget)
+        if expected_queries is not None:
+            expected_queries = arguments.as_count(expected_queries, "expected_queries")
         self.rows, largest = _checked_rows(x, "x", self._backend, self._metric, self._threads)
         self.classes: NDArray[Any] | None = None
         self.codes: NDArray[np.int64] | None = None
@@ -278,7 +280,7 @@ def neighbors(
         backend=backend,
         threads=threads,
         memory_budget=memory_budget,
-        expected_queries=None if queries is None else int(np.prod(np.shape(queries))),
+        expected_queries=None if queries is None else max(1, int(np.prod(np.shape(queries)))),
     )
     return index.search_rows(queries, k, relation)
 

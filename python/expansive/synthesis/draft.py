@@ -47,9 +47,15 @@ class Draft:
         self._classes = classes[[position[label] for label in self._sizes]]
         self._codes = codes
 
-    def index(self) -> Index:
-        """Make the rows ready for search, which refuses rows that are not finite."""
-        return Index(self._x, self._codes, backend=self._backend_name, threads=self._threads)
+    def index(self, searched: Classes) -> Index:
+        """Make the rows ready to search for some, which refuses rows that are not finite."""
+        return Index(
+            self._x,
+            self._codes,
+            backend=self._backend_name,
+            threads=self._threads,
+            expected_queries=max(1, sum(map(len, searched.values()))),
+        )
 
     def require_finite(self) -> None:
         """Refuse rows that are not finite, where no search does."""

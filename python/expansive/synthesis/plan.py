@@ -125,11 +125,12 @@ class SynthesisPlan:
         if reference_compat and enemies != "neighborhood":
             raise ValueError("reference_compat=True needs enemies='neighborhood'")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
-        index = draft.index()
-
         if enemies == "nearest":
-            tables = draft.among_all(partners.nearest(index, draft.drawn_rows(), k, "enemy"))
+            drawn = draft.drawn_rows()
+            found = partners.nearest(draft.index(drawn), drawn, k, "enemy")
+            tables = draft.among_all(found)
         else:
+            index = draft.index(draft.rows)
             tables = partners.neighborhood(index, draft.rows, k, reference_compat)
         return cls(draft.finish(tables), backend, threads)
 
@@ -153,8 +154,8 @@ class SynthesisPlan:
         """
         k = arguments.as_count(k, "k")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
-        index = draft.index()
-        tables = draft.among_all(partners.friends(index, draft.drawn_rows(), k))
+        drawn = draft.drawn_rows()
+        tables = draft.among_all(partners.friends(draft.index(drawn), drawn, k))
         return cls(draft.finish(tables), backend, threads)
 
     @classmethod
