@@ -177,11 +177,13 @@ def test_threads_that_share_a_query_begin_in_their_own_part(
 ) -> None:
     x, y = rows("clusters", "float32")
     queries = np.arange(1, 1 + n_queries)
-    right = [ex.neighbors(x, y, 10, relation, queries=queries) for relation in RELATIONS]
+    right = [
+        ex.neighbors(x, y, 10, relation, queries, backend="reference") for relation in RELATIONS
+    ]
     look_along(monkeypatch, orthonormal(6))
     with isa(isa_name):
         for relation, wanted in zip(RELATIONS, right, strict=True):
-            got = ex.neighbors(x, y, 10, relation, queries=queries, backend="cpu", threads=7)
+            got = ex.Index(x, y, backend="cpu", threads=7).search_rows(queries, 10, relation)
             assert_same_search(got, wanted, relation)
 
 

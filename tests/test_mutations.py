@@ -20,6 +20,7 @@ TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
 UNITS = (
     "byte_images",
+    "database",
     "direct",
     "extent",
     "images",
@@ -137,8 +138,8 @@ MUTATIONS = {
     "reach of a tile's first query": Mutation(
         "reach.cpp", "*std::max_element(begin, begin + kMostTileQueries)", "*begin"
     ),
-    "estimates without rounding": Mutation(NEAREST, "(terms / 4.0 + 16.0) * 0x1p-24", "0.0"),
-    "estimates without underflow": Mutation(NEAREST, "(terms + 16.0) * 0x1p-149", "0.0"),
+    "estimates without rounding": Mutation(SPACE, "(terms / 4.0 + 16.0) * 0x1p-24", "0.0"),
+    "estimates without underflow": Mutation(SPACE, "(terms + 16.0) * 0x1p-149", "0.0"),
     "boxes measured from a tile's corner": Mutation(BOXES, "task.high[j]", "task.low[j]"),
     "boxes that end at their first point": Mutation(
         "panel_boxes.h", "std::max(highs[at], to)", "highs[at] >= lows[at] ? highs[at] : to"

@@ -180,6 +180,8 @@ def test_many_rows(backend: str, isa_name: str, data: str, relation: str) -> Non
         for threads, budget in ((1, None), (3, MINIMUM_BUDGET)):
             dist, idx = ex.neighbors(x, y, 9, relation, None, "euclidean", backend, threads, budget)
             assert_same_search((dist[few], idx[few]), expected, f"{threads} threads, {budget}")
+            got = ex.neighbors(x, y, 9, relation, few, "euclidean", backend, threads, budget)
+            assert_same_search(got, expected, f"few queries, {threads} threads, {budget}")
 
 
 @backends
@@ -194,11 +196,18 @@ def test_wide_rows(backend: str, isa_name: str) -> None:
 
 @backends
 @isas
-def test_more_neighbors_than_a_heap_likes(backend: str, isa_name: str) -> None:
-    x, y = make_data("normal", "one_in_twenty", 1500, 8, "float32", "euclidean", 0)
-    expected = ex.neighbors(x, y, 1600, "enemy", [3, 700], backend="reference")
+@pytest.mark.parametrize("expected_queries", [2, 1000])
+@pytest.mark.parametrize("budget", [None, MINIMUM_BUDGET])
+def test_more_neighbors_than_a_heap_likes(
+    backend: str, isa_name: str, expected_queries: int, budget: int | None
+) -> None:
+    x, y = make_data("normal", "one_in_twenty", 9000, 8, "float32", "euclidean", 0)
+    expected = ex.neighbors(x, y, 9100, "enemy", [3, 700], backend="reference")
     with isa(isa_name):
-        got = ex.neighbors(x, y, 1600, "enemy", [3, 700], backend=backend)
+        index = ex.Index(
+            x, y, backend=backend, memory_budget=budget, expected_queries=expected_queries
+        )
+        got = index.search_rows([3, 700], 9100, "enemy")
     assert_same_search(got, expected)
 
 

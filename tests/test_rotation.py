@@ -96,7 +96,7 @@ def test_rows_beyond_what_was_sampled(
     for relation in RELATIONS:
         expected = ex.neighbors(x, y, 5, relation, queries, backend="reference")
         with isa(isa_name):
-            got = ex.neighbors(x, y, 5, relation, queries, backend="cpu")
+            got = ex.Index(x, y, backend="cpu").search_rows(queries, 5, relation)
         assert_same_search(got, expected, relation)
 
 

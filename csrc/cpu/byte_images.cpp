@@ -12,8 +12,6 @@ double find_step(double low, double high, double scale) {
   return step > 0x1p-500 ? step : 1.0;
 }
 
-float round_up_to_float(double v) { return -round_down(-v); }
-
 }  // namespace
 
 ByteMaker::ByteMaker(const Kernels& kernels, double low, double high, double scale, int64_t d)

@@ -7,16 +7,10 @@
 #pragma once
 
 #include "cpu/isa.h"
+#include "cpu/refine.h"
 
 namespace expansive {
 namespace {
-
-template <typename T>
-inline Floats load_part(const T* p, int64_t n) {
-  T padded[kFloats] = {};
-  for (int64_t i = 0; i < n; ++i) padded[i] = p[i];
-  return load_floats(padded);
-}
 
 // Several rows at once: their sums do not wait for each other.
 template <int kRows, typename T>
@@ -33,7 +27,8 @@ inline void estimate(const float* query, const T* const* rows, int64_t d, float*
   if (j < d) {
     const Floats part = load_floats(query + j);
     for (int r = 0; r < kRows; ++r) {
-      sums[r] = add_squared_difference(part, load_part(rows[r] + j, d - j), sums[r]);
+      sums[r] = add_squared_difference(
+          part, load_floats(Tail<kFloats, T>(rows[r] + j, d - j).values), sums[r]);
     }
   }
   for (int r = 0; r < kRows; ++r) out[r] = sum_of(sums[r]);

@@ -109,7 +109,7 @@ inline void store_words(uint32_t* p, WordLanes v) {
                    _mm256_castsi256_si128(_mm256_permutevar8x32_epi32(v.lanes, low)));
 }
 
-// Eight float32: interpolation.
+// Eight float32: interpolation and estimates.
 using Floats = __m256;
 constexpr int64_t kFloats = 8;
 

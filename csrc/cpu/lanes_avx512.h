@@ -89,7 +89,7 @@ inline void store_words(uint32_t* p, WordLanes v) {
   _mm256_storeu_si256(reinterpret_cast<__m256i*>(p), _mm512_cvtepi64_epi32(v.lanes));
 }
 
-// Sixteen float32, a cache line: interpolation.
+// Sixteen float32, a cache line: interpolation and estimates.
 using Floats = __m512;
 constexpr int64_t kFloats = 16;
 

@@ -45,10 +45,10 @@ inline double fold(Double8 sums) {
 }
 // Stores eight elements of an image in the screen's type; returns them as they were rounded.
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  float* p = reinterpret_cast<float*>(image);
   for (int i = 0; i < 8; ++i) {
-    p[i] = static_cast<float>(v.lane[i]);
-    v.lane[i] = static_cast<double>(p[i]);
+    const float rounded = static_cast<float>(v.lane[i]);
+    image[i] = bits_of(rounded);
+    v.lane[i] = static_cast<double>(rounded);
   }
   return v;
 }
@@ -64,7 +64,7 @@ inline Double8 store8_bytes(uint8_t* p, Double8 v) {
   return v;
 }
 
-// Eight float32: interpolation.
+// Eight float32: interpolation and estimates.
 constexpr int64_t kFloats = 8;
 
 struct Floats {

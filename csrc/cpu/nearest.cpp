@@ -39,13 +39,6 @@ CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
 
 }  // namespace
 
-void EstimatePoint::lower(double limit, int64_t d) {
-  const double terms = static_cast<double>(d);
-  const double roundings = (terms / 4.0 + 16.0) * 0x1p-24;
-  const double squared = (limit * kUp + distance_underflow(d)) / (1.0 - roundings) * kUp;
-  threshold = round_down(-(squared + (terms + 16.0) * 0x1p-149) * kUp);
-}
-
 Nearest::Nearest(const SearchPlan& plan, int64_t query)
     : database_(&plan.database),
       query_(plan.scaled_query(query)),
@@ -68,7 +61,7 @@ void Nearest::place(const Image& image, const uint8_t* byte_image, double byte_e
 float Nearest::begin(const Panels& panels, const Image& worst) {
   panels_ = &panels;
   screen_.worst = worst;
-  screen_.largest = -round_down(-0.5 * worst.squared_norm);
+  screen_.largest = round_up_to_float(0.5 * worst.squared_norm);
   found_before_ = found_;
   may_guess_ = bytes_.space == nullptr;
   lower_limit(limit_);
@@ -123,7 +116,7 @@ bool Nearest::settle(CandidateList& list) {
 float Nearest::reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
   const double squared = screen_.space->reach(screen_.error(), limit_);
-  return -round_down(-(squared * (1.0 + kBoxRounding) + 0x1p-100));
+  return round_up_to_float(squared * (1.0 + kBoxRounding) + 0x1p-100);
 }
 
 void Nearest::drop_unrelated(CandidateList& list) const {
@@ -254,17 +247,27 @@ const double* Nearest::widen() const {
   return widened.data();
 }
 
-void Nearest::measure_all(Range positions) {
+// The same in float32, to a multiple of kMostFloats.
+const float* Nearest::widen_to_float() const {
+  thread_local std::vector<float> widened;
+  const double* query = widen();
+  widened.assign(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)), 0.0f);
+  std::transform(query, query + database_->rows.d, widened.begin(),
+                 [](double v) { return static_cast<float>(v); });
+  return widened.data();
+}
+
+void Nearest::look_at(Range positions) {
   const auto [from, end] = positions;
   if (relation_ == Relation::friendly) {
-    measure_some({std::max(from, own_class_.begin), std::min(end, own_class_.end)});
+    look_at_related({std::max(from, own_class_.begin), std::min(end, own_class_.end)});
   } else {
-    measure_some({from, std::min(end, own_class_.begin)});
-    measure_some({std::max(from, own_class_.end), end});
+    look_at_related({from, std::min(end, own_class_.begin)});
+    look_at_related({std::max(from, own_class_.end), end});
   }
 }
 
-void Nearest::measure_some(Range positions) {
+void Nearest::look_at_related(Range positions) {
   if (positions.begin >= positions.end) return;
   thread_local std::vector<float> values;
   thread_local std::vector<uint32_t> columns;
@@ -281,6 +284,7 @@ void Nearest::measure_some(Range positions) {
     drop_below(list, estimates_.threshold);
   }
   drop_unrelated(list);
+  if (list.count == 0) return;
   const double* query = widen();
   take_best_first(
       list, k_, estimates_.threshold,
@@ -289,16 +293,6 @@ void Nearest::measure_some(Range positions) {
 
 // Whether float32 holds the query and the rows as they are.
 bool Nearest::may_estimate() const { return dtype_ != DType::float64 && database_->fits_floats(); }
-
-// The same in float32, to a multiple of kMostFloats.
-const float* Nearest::widen_to_float() const {
-  thread_local std::vector<float> narrow;
-  const double* query = widen();
-  narrow.assign(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)), 0.0f);
-  std::transform(query, query + database_->rows.d, narrow.begin(),
-                 [](double v) { return static_cast<float>(v); });
-  return narrow.data();
-}
 
 // Without branches, as in keep_if.
 void Nearest::measure(const CandidateList& list, float from, const double* query) {

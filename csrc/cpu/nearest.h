@@ -16,6 +16,7 @@
 #include <limits>
 #include <vector>
 
+#include "cpu/panels.h"
 #include "cpu/search_plan.h"
 
 namespace expansive {
@@ -103,7 +104,7 @@ struct BytePoint {
 struct EstimatePoint {
   float threshold = -std::numeric_limits<float>::infinity();
 
-  void lower(double limit, int64_t d);
+  void lower(double limit, int64_t d) { threshold = -estimate_reach(limit, d); }
 };
 
 class Nearest {
@@ -124,8 +125,9 @@ class Nearest {
   bool settle(CandidateList& list);
   float begin_again();
 
-  // Instead of all that: measures the rows at some positions, as they are related.
-  void measure_all(Range positions);
+  // Instead of all that, for the rows at some positions: estimates those that are related, and
+  // measures those that may be near.
+  void look_at(Range positions);
 
   // No panel whose box is farther than the root of this, in float32, has a row within the limit.
   float reach() const;
@@ -136,7 +138,7 @@ class Nearest {
   void merge(const Nearest& other);
 
  private:
-  void measure_some(Range positions);
+  void look_at_related(Range positions);
   bool may_estimate() const;
   void drop_unrelated(CandidateList& list) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;

@@ -12,10 +12,8 @@
 #include <mutex>
 #include <numeric>
 #include <optional>
-#include <string>
 
 #include "cpu/direct.h"
-#include "cpu/extent.h"
 #include "cpu/floating_point.h"
 #include "cpu/integers.h"
 #include "cpu/panels.h"
@@ -28,83 +26,6 @@ namespace {
 
 constexpr int64_t kBlockBytes = 512 << 10;  // of query images
 constexpr int64_t kBlockQueries = 384;
-constexpr int64_t kRowsPerTask = 4096;
-constexpr double kLargestValue = 0x1p500;  // squared distances of 2^20 such features are finite
-
-// Reciprocal norms of all rows: what makes Euclidean distance of the scaled rows the cosine's.
-std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, int threads,
-                                    Interrupt& interrupt) {
-  std::vector<double> scales(static_cast<size_t>(rows.n));
-  const std::vector<double> origin(static_cast<size_t>(round_up(rows.d, 8)), 0.0);
-  const auto squared_distance = kernels.refine[static_cast<int>(rows.dtype)];
-  parallel_for(divide_up(rows.n, kRowsPerTask), threads, interrupt, [&](int64_t task, int) {
-    const int64_t end = std::min(rows.n, (task + 1) * kRowsPerTask);
-    for (int64_t i = task * kRowsPerTask; i < end; ++i) {
-      scales[static_cast<size_t>(i)] =
-          1.0 / std::sqrt(squared_distance(origin.data(), rows.row(i), 1.0, rows.d,
-                                           std::numeric_limits<double>::infinity()));
-    }
-  });
-  for (size_t i = 0; i < scales.size(); ++i) {
-    check(std::isfinite(scales[i]), "row " + std::to_string(i) +
-                                        " is too short for the cosine metric: its squared norm "
-                                        "underflows; rescale the rows or drop it");
-  }
-  return scales;
-}
-
-// The power of two that rows, when they are centred, are multiplied by: coordinates below 1 (where
-// centring may double the largest), or the most that most rows fit their elements' ball with.
-double find_scale(const Elements& elements, double largest, const Extent& extent) {
-  constexpr int kLargest = 1000;
-  if (largest == 0.0) return 1.0;
-  if (!elements.whole) return std::ldexp(1.0, std::min(-std::ilogb(largest) - 2, kLargest));
-  // Rows that are not sampled may lie farther out, but the few farthest of all must not leave the
-  // others too few whole numbers.
-  constexpr double kFartherOut = 2.0, kMostSpreads = 64.0;
-  const double far = std::min(kFartherOut * extent.farthest, kMostSpreads * extent.spread);
-  const double fits = far > 0.0 ? far : 2.0 * largest;
-  return std::ldexp(1.0, std::min(std::ilogb(elements.radius / fits), kLargest));
-}
-
-void check_basis(const Basis& basis, int64_t d) {
-  constexpr float kLongest = 0x1p20f;  // sums of products with images stay within float32
-  for (int64_t i = 0; i < basis.rank * d; ++i) {
-    check(std::fabs(basis.data[i]) <= kLongest, "the basis is not finite, or longer than 2^20");
-  }
-}
-
-Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
-                       Metric metric, Basis basis, int threads, Interrupt& interrupt) {
-  check(rows.n > 0 && rows.d > 0, "there are no rows, or they have no features");
-  check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
-  check(largest >= 0.0 && largest <= kLargestValue, "rows hold values beyond 2^500; rescale them");
-  check_basis(basis, rows.d);
-  const Kernels& chosen = kernels();
-  std::vector<double> row_scales;
-  if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
-  const Extent extent = find_extent(rows, chosen, row_scales, threads, interrupt);
-  const double scale =
-      find_scale(chosen.elements, metric == Metric::cosine ? 1.0 : largest, extent);
-  ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
-  std::optional<ByteMaker> bytes;
-  if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);
-  const double near = images.rotates() ? extent.spread * scale : 0.0;
-  const ScreenSpace space(scale, rows.d, images.length(), near, chosen);
-  return {rows,
-          metric,
-          &chosen,
-          Grouping(codes, rows.n, n_classes),
-          std::move(images),
-          std::move(bytes),
-          space,
-          std::move(row_scales)};
-}
-
-double finish(double squared_distance, Metric metric) {
-  if (metric == Metric::euclidean) return std::sqrt(squared_distance);
-  return metric == Metric::cosine ? 0.5 * squared_distance : squared_distance;
-}
 
 template <typename T>
 void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, T* distance,
@@ -112,8 +33,9 @@ void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, T* di
   for (int64_t i = 0; i < k; ++i) {
     const bool found = i < static_cast<int64_t>(nearest.size());
     distance[i] =
-        found ? static_cast<T>(finish(nearest[static_cast<size_t>(i)].squared_distance, metric))
-              : std::numeric_limits<T>::infinity();
+        found
+            ? static_cast<T>(distance_of(nearest[static_cast<size_t>(i)].squared_distance, metric))
+            : std::numeric_limits<T>::infinity();
     index[i] = found ? nearest[static_cast<size_t>(i)].row : -1;
   }
 }
@@ -241,7 +163,7 @@ struct NeighborIndex::Impl {
   // Positions packed at a time under a budget: whole panels, three quarters of it.
   int64_t stretch_length(const Resources& resources) const {
     const int64_t width = database.kernels->panel_columns;
-    const int64_t panels = resources.memory_budget * 3 / 4 / Panels::bytes(database, width);
+    const int64_t panels = resources.memory_budget / 4 * 3 / Panels::bytes(database, width);
     return std::max<int64_t>(1, panels) * width;
   }
 };
@@ -285,7 +207,7 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   const std::vector<int64_t> order = class_order(queries, relation);
   const int64_t n = database.rows.n, reachable = std::min(k, n);
   const SearchPlan plan{database, queries, query_scales, order, reachable, relation};
-  if (!impl_->resident && queries.rows.n <= few_queries(database)) {
+  if (!impl_->resident && may_search_directly(plan, resources)) {
     std::vector<Nearest> nearest = search_directly(plan, resources.threads, interrupt);
     for (int64_t i = 0; i < queries.rows.n; ++i) {
       write(nearest[static_cast<size_t>(i)].sorted(), database.metric, k, i, out);

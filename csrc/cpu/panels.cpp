@@ -19,7 +19,7 @@ int64_t width(const Database& database) { return database.kernels->panel_columns
 // Columns of as many whole panels as hold `count` positions.
 int64_t padded(const Database& database, int64_t count) { return round_up(count, width(database)); }
 
-// Runs body(first, end, worker) over tasks of `length` and gives the worst of what they return.
+// Runs body(first, end) over tasks of `length` and gives the worst of what they return.
 template <typename Body>
 Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrupt,
                      const Body& body) {
@@ -34,19 +34,6 @@ Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrup
 }
 
 }  // namespace
-
-void Database::make_images(const ScaledRow* scaled, int64_t count, DType dtype,
-                           const ImagesOut& out) const {
-  // In groups, so that both kinds are made while the rows are in a cache.
-  for (int64_t from = 0; from < count; from += images.group()) {
-    const int64_t end = std::min(count, from + images.group());
-    images.make(scaled + from, end - from, dtype, out.words + from * images.stride(),
-                out.images + from);
-    for (int64_t i = from; bytes && i < end; ++i) {
-      out.byte_errors[i] = bytes->make(scaled[i], dtype, out.byte_images + i * bytes->bytes());
-    }
-  }
-}
 
 int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t columns = padded(database, count);

@@ -11,12 +11,19 @@
 namespace expansive {
 namespace {
 
-// The last d % 8 elements, padded with zeros: a zero difference leaves its partial sum as it is.
+// The last elements of a row, padded with zeros: a zero difference leaves its partial sum as it is.
+template <int kWidth, typename T>
+struct Tail {
+  T values[kWidth] = {};
+
+  Tail(const T* p, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) values[i] = p[i];
+  }
+};
+
 template <typename T>
 inline Double8 load_tail(const T* p, int64_t n) {
-  T padded[8] = {};
-  for (int64_t i = 0; i < n; ++i) padded[i] = p[i];
-  return load8(padded);
+  return load8(Tail<8, T>(p, n).values);
 }
 
 // Gives up, with some number above `limit`, once the partial sums alone are above it: they only

@@ -9,18 +9,12 @@
 #include "cpu/integers.h"
 #include "cpu/isa.h"
 #include "cpu/threads.h"
+#include "expansive/check.h"
 
 namespace expansive {
 namespace {
 
 constexpr int64_t kElementsPerTask = int64_t{1} << 18;
-
-uint64_t mix(uint64_t word) {
-  word += 0x9E3779B97F4A7C15u;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
-  return word ^ (word >> 31);
-}
 
 // Word i of the matrix, of `size` bytes, and its place.
 uint64_t hash_word(const unsigned char* bytes, int64_t i, size_t size) {
@@ -32,6 +26,7 @@ uint64_t hash_word(const unsigned char* bytes, int64_t i, size_t size) {
 }  // namespace
 
 Scan scan(Rows rows, int threads, Interrupt& interrupt) {
+  check(rows.d > 0, "rows have no features");
   const int64_t per_task = std::max<int64_t>(1, kElementsPerTask / rows.d);
   const int64_t tasks = divide_up(rows.n, per_task);
   std::vector<Scan> parts(static_cast<size_t>(tasks));

@@ -6,7 +6,7 @@
 // and run over all words of an image (an element, or a pair) in registers.
 // Cost: tile_queries * panel_columns * words multiply-adds a panel; the panel group stays in L2,
 // the query tile in L1; the epilogue is one comparison for each accumulator. Out of scope: which
-// panels to visit, thresholds and exact distances (neighbors.cpp).
+// panels to visit (query_block.cpp), thresholds (screen_space.h) and exact distances (nearest.cpp).
 #pragma once
 
 #include "cpu/isa.h"

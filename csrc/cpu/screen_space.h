@@ -24,6 +24,9 @@ inline float round_down(double v) {
   return std::nextafter(nearest, -std::numeric_limits<float>::infinity());
 }
 
+// The smallest float32 not below v.
+inline float round_up_to_float(double v) { return -round_down(-v); }
+
 // Above the distance between a row's place and its image: the measured rounding, the float64
 // rounding of the difference itself, and what underflows.
 inline double rounding_error(const ScreenRow& row) {
@@ -33,6 +36,14 @@ inline double rounding_error(const ScreenRow& row) {
 
 // Absolute error of an exact squared distance of d features, from squares that are subnormal.
 inline double distance_underflow(int64_t d) { return (static_cast<double>(d) + 8.0) * 0x1p-1073; }
+
+// The estimate, by estimate.h, that no row of d features within squared distance `limit` exceeds.
+inline float estimate_reach(double limit, int64_t d) {
+  const double terms = static_cast<double>(d);
+  const double roundings = (terms / 4.0 + 16.0) * 0x1p-24;
+  const double squared = (limit * kUp + distance_underflow(d)) / (1.0 - roundings) * kUp;
+  return round_up_to_float((squared + (terms + 16.0) * 0x1p-149) * kUp);
+}
 
 class ScreenSpace {
  public:

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "cpu/panels.h"
+#include "cpu/database.h"
 
 namespace expansive {
 

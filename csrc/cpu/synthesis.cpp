@@ -210,6 +210,7 @@ class Maker {
 template <typename Source>
 void make_rows(Rows x, const Source& source, int threads, Interrupt& interrupt, MutableRows out) {
   check(x.d == out.d, "out and x differ in features");
+  check(x.d > 0 && threads > 0, "features and threads must be at least 1");
   const Maker<Source> maker(x, source, out);
   const auto make = [&](int64_t n, const auto& place_of) {
     const int64_t per_task = maker.rows_per_task(n, threads);

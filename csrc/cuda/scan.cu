@@ -5,6 +5,7 @@
 
 #include "cuda/device_code.cuh"
 #include "cuda/kernels.h"
+#include "expansive/scan.h"
 
 namespace expansive::cuda {
 namespace {
@@ -65,13 +66,6 @@ __global__ void __launch_bounds__(kThreads)
   if (threadIdx.x % 32 == 0) atomicMax(&result->largest, bits);
 }
 
-__device__ unsigned long long mix(unsigned long long word) {
-  word += 0x9E3779B97F4A7C15u;
-  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
-  word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
-  return word ^ (word >> 31);
-}
-
 // The i-th 64-bit word of `size` bytes, which may begin anywhere; what is missing is zero.
 __device__ unsigned long long load_word(const unsigned char* bytes, int64_t size, int64_t i,
                                         bool aligned) {
@@ -91,7 +85,7 @@ __global__ void __launch_bounds__(kThreads)
   const int64_t words = divide_up(size, 8);
   unsigned long long sum = 0;
   for (int64_t i = global_thread(); i < words; i += all_threads()) {
-    sum += mix(load_word(bytes, size, i, aligned) ^ mix(static_cast<unsigned long long>(i)));
+    sum += mix(load_word(bytes, size, i, aligned) ^ mix(static_cast<uint64_t>(i)));
   }
   sum = sum_lanes(sum);
   if (threadIdx.x % 32 == 0) atomicAdd(result, sum);

@@ -69,10 +69,15 @@ __device__ void measure_tile(const SelectTask& task, const Selection& s, const C
   }
 }
 
+// The i-th query's number among all.
+__device__ int64_t query_number(const SelectTask& task, int64_t i) {
+  const int64_t place = task.first_query + i;
+  return task.query_order == nullptr ? place : task.query_order[place];
+}
+
 __device__ Selection selection_of(const SelectTask& task, int64_t i) {
   const int64_t tiles = divide_up(task.database.n, tile_rows(task.database.d));
-  const int64_t query =
-      task.query_order == nullptr ? task.first_query + i : task.query_order[task.first_query + i];
+  const int64_t query = query_number(task, i);
   const bool any = task.relation == Relation::any;
   return {task.values + i * tiles,
           task.tile_errors,
@@ -97,7 +102,7 @@ __device__ void write(const SelectTask& task, const Candidates& c, int64_t query
     const bool found = i < task.k && c.rows[i] != kNoRow;
     const double value = !found         ? INFINITY
                          : task.squared ? c.squared[i]
-                                        : finish(c.squared[i], task.metric);
+                                        : distance_of(c.squared[i], task.metric);
     distance[i] = static_cast<T>(value);
     index[i] = found ? static_cast<int64_t>(c.rows[i]) : -1;
   }
@@ -118,8 +123,7 @@ __global__ void __launch_bounds__(kSelectThreads, kSelectBlocks)
     const Selection s = selection_of(task, i);
     const double* query = task.wide + i * task.database.d;
     find_nearest(Block{}, s, c, [&](int64_t tile) { measure_tile<T>(task, s, c, query, tile); });
-    const int64_t number =
-        task.query_order == nullptr ? task.first_query + i : task.query_order[task.first_query + i];
+    const int64_t number = query_number(task, i);
     if (task.out.wide) {
       write<double>(task, c, number);
     } else {

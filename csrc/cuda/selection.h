@@ -232,10 +232,4 @@ EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, co
   merge_candidates(team, s, c, c.control->added);
 }
 
-// The distance of the metric, as it is put out.
-EXPANSIVE_HOST_DEVICE inline double finish(double squared_distance, Metric metric) {
-  if (metric == Metric::euclidean) return ::sqrt(squared_distance);
-  return metric == Metric::cosine ? 0.5 * squared_distance : squared_distance;
-}
-
 }  // namespace expansive::cuda

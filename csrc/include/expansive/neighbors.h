@@ -6,9 +6,11 @@
 // pair). The same indices and bits come from every instruction set, thread count and batch.
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <memory>
 
+#include "expansive/host_device.h"
 #include "expansive/interrupt.h"
 #include "expansive/rows.h"
 
@@ -16,6 +18,12 @@ namespace expansive {
 
 enum class Relation : uint8_t { enemy, friendly, any };
 enum class Metric : uint8_t { euclidean, sqeuclidean, cosine };
+
+// The distance of a metric; the cosine's rows have unit length.
+EXPANSIVE_HOST_DEVICE inline double distance_of(double squared_distance, Metric metric) {
+  if (metric == Metric::euclidean) return ::sqrt(squared_distance);
+  return metric == Metric::cosine ? 0.5 * squared_distance : squared_distance;
+}
 
 // An orthonormal basis of the directions the rows vary most in, [rank][d], the strongest first;
 // rank 0 means none. The screen then looks at these and the norm of the rest; what it lets pass is

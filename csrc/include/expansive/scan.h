@@ -3,6 +3,7 @@
 
 #include <cstdint>
 
+#include "expansive/host_device.h"
 #include "expansive/interrupt.h"
 #include "expansive/rows.h"
 
@@ -15,8 +16,16 @@ struct Scan {
 
 Scan scan(Rows rows, int threads, Interrupt& interrupt);
 
+// The finaliser of splitmix64 (Steele, Lea and Flood 2014).
+EXPANSIVE_HOST_DEVICE inline uint64_t mix(uint64_t word) {
+  word += 0x9E3779B97F4A7C15u;
+  word = (word ^ (word >> 30)) * 0xBF58476D1CE4E5B9u;
+  word = (word ^ (word >> 27)) * 0x94D049BB133111EBu;
+  return word ^ (word >> 31);
+}
+
 // Sum over the matrix's 64-bit words (the last padded with zeros) of mix(word xor mix(position)),
-// modulo 2^64; mix is the finaliser of splitmix64. A sum, so any split gives the same value.
+// modulo 2^64. A sum, so any split gives the same value.
 uint64_t fingerprint(Rows rows, int threads, Interrupt& interrupt);
 
 }  // namespace expansive

@@ -1,0 +1,61 @@
+// The database of a search: its rows, their order by class, and how they become images.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <vector>
+
+#include "cpu/byte_images.h"
+#include "cpu/grouping.h"
+#include "cpu/images.h"
+#include "cpu/isa.h"
+#include "cpu/panel_boxes.h"
+#include "cpu/screen_space.h"
+#include "expansive/interrupt.h"
+#include "expansive/neighbors.h"
+
+namespace expansive {
+
+// Where the images of some rows go, one after the other; byte images only where there are any.
+struct ImagesOut {
+  uint32_t* words;
+  Image* images;
+  uint8_t* byte_images;
+  float* byte_errors;
+};
+
+// Everything about the database but its packed form.
+struct Database {
+  Rows rows;
+  Metric metric;
+  const Kernels* kernels;
+  Grouping grouping;
+  ImageMaker images;
+  std::optional<ByteMaker> bytes;  // the second screen's, if rows are rotated
+  ScreenSpace space;
+  std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
+
+  double row_scale(int64_t row) const {
+    return row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(row)];
+  }
+  ScaledRow scaled_row(int64_t row) const { return {rows.row(row), row_scale(row)}; }
+  int dtype() const { return static_cast<int>(rows.dtype); }
+  int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
+  // Whether float32 holds rows as they are.
+  bool fits_floats() const { return rows.dtype != DType::float64 && metric != Metric::cosine; }
+  int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
+
+  // Makes the images of `count` rows of one type, for both screens.
+  void make_images(const ScaledRow* scaled, int64_t count, DType dtype, const ImagesOut& out) const;
+};
+
+// Reciprocal norms of all rows: what makes Euclidean distance of the scaled rows the cosine's.
+std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, int threads,
+                                    Interrupt& interrupt);
+
+// Checks what the constructor of NeighborIndex was given, and looks at a sample of the rows.
+Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
+                       Metric metric, Basis basis, int threads, Interrupt& interrupt);
+
+}  // namespace expansive
