@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from scipy.sparse import coo_array, csr_matrix
 
 import expansive as ex
 from cases import METRICS, all_backends, blobs, cast
 from expansive import _core
+from expansive.backends import reference
 
 X, Y = blobs()
+NULLABLE = pd.DataFrame(X.astype(float)).astype("Float64").mask(X.max() - 1 < X)
+LOST = np.isin(Y, 2)
+NAMES = np.where(LOST, None, Y.astype(str).astype(object))
+MISSING = f"y[{np.flatnonzero(LOST)[0]}] is missing"
 
 
 def spoiled(value: float, row: int = 17, dtype: str = "float32") -> Any:
@@ -35,13 +42,21 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "masked labels": ({"y": np.ma.masked_equal(Y, 1)}, ValueError, ["y has masked", "drop"]),
     "fewer labels": ({"y": Y[:-1]}, ValueError, ["y has 56 labels for 57 rows", "exactly one"]),
     "more labels": ({"y": [*Y, 0]}, ValueError, ["y has 58 labels for 57 rows"]),
-    "one axis": ({"x": X[0]}, ValueError, ["x must be a matrix", "(6,)", "reshape"]),
+    "one axis": ({"x": X[0]}, ValueError, ["x must be a matrix", "(6,)", "x[None] for one row"]),
     "three axes": ({"x": X[None]}, ValueError, ["x must be a matrix", "(1, 57, 6)", "reshape"]),
     "a number": ({"x": 3.0}, ValueError, ["x must be a matrix", "()"]),
     "no rows": ({"x": X[:0], "y": []}, ValueError, ["x is empty", "(0, 6)"]),
     "no features": ({"x": X[:, :0]}, ValueError, ["x is empty", "(57, 0)"]),
     "an empty list": ({"x": [], "y": []}, ValueError, ["x must be a matrix", "(0,)"]),
     "ragged rows": ({"x": [[1, 2], [3]], "y": [0, 1]}, ValueError, ["x is no array", "equal"]),
+    "sparse": ({"x": csr_matrix(X)}, TypeError, ["x is sparse", "x.toarray()"]),
+    "sparse array": ({"x": coo_array(X)}, TypeError, ["x is sparse", "x.toarray()"]),
+    "missing values": (
+        {"x": NULLABLE.astype("Float32")}, ValueError, ["x has missing values", "fillna", "drop"],
+    ),
+    "missing values beside text": (
+        {"x": NULLABLE.assign(b="a")}, ValueError, ["x has missing values"],
+    ),
     "strings": ({"x": X.astype(str)}, TypeError, ["x must hold real numbers", "<U"]),
     "complex": ({"x": X * 1j}, TypeError, ["x must hold real numbers", "complex64"]),
     "dates": ({"x": X.astype("M8[s]")}, TypeError, ["x must hold real numbers", "datetime64"]),
@@ -50,11 +65,19 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "labels of two axes": ({"y": np.c_[Y, Y]}, ValueError, ["y must be one-dim", "(57, 2)"]),
     "a label": ({"y": 3}, ValueError, ["y must be one-dimensional", "()"]),
     "no labels": ({"y": None}, ValueError, ["labels", "pass y", "'any'"]),
-    "missing label": ({"y": np.where(Y == 2, np.nan, Y)}, ValueError, ["y[", "NaN", "drop"]),
+    "nan for a label": ({"y": np.where(LOST, np.nan, Y)}, ValueError, [MISSING, "nan", "drop"]),
     "mixed labels": (
         {"y": np.array(["a", *[1] * 56], object)}, TypeError, ["y mixes", "int, str", "str(label)"],
     ),
-    "labels of None": ({"y": [None] * 57}, TypeError, ["y mixes", "NoneType"]),
+    "labels of None": ({"y": [None] * 57}, ValueError, ["y[0] is missing (None)", "drop"]),
+    "missing labels of pandas": (
+        {"y": pd.array(NAMES, dtype="Int64")}, ValueError, [MISSING, "fillna"],
+    ),
+    "missing strings of pandas": (
+        {"y": pd.Series(NAMES, dtype="string")}, ValueError, [MISSING, "<NA>", "fillna"],
+    ),
+    "missing category": ({"y": pd.Series(NAMES, dtype="category")}, ValueError, [MISSING]),
+    "none among strings": ({"y": NAMES}, ValueError, [MISSING, "None"]),
     "ragged labels": ({"y": [[1], [1, 2]]}, ValueError, ["y is no array"]),
     "one class": ({"y": Y * 0 + 4}, ValueError, ["y holds one class only (4)", "at least two"]),
     "k of zero": ({"k": 0}, ValueError, ["k must be an integer of at least 1; got 0"]),
@@ -72,14 +95,14 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "backend": ({"backend": "gpu"}, ValueError, ["backend 'gpu'", "'cpu', ", "'reference'"]),
     "no threads": ({"threads": 0}, ValueError, ["threads must be", "at least 1", "0"]),
     "half a thread": ({"threads": 1.5}, ValueError, ["threads must be an integer", "1.5"]),
-    "small budget": ({"memory_budget": 1000}, ValueError, ["memory_budget is 1000", "1048576"]),
-    "no budget": ({"memory_budget": 0}, ValueError, ["memory_budget must be", "0"]),
-    "budget as text": ({"memory_budget": "1G"}, ValueError, ["memory_budget must be", "'1G'"]),
+    "small budget": ({"memory_budget": 1000}, ValueError, ["memory_budget, in bytes", "1048576"]),
+    "no budget": ({"memory_budget": 0}, ValueError, ["memory_budget", "1048576", "got 0"]),
+    "budget as text": ({"memory_budget": "1G"}, ValueError, ["memory_budget", "1048576", "'1G'"]),
     "query beyond": ({"queries": [0, 57]}, IndexError, ["queries holds 57", "rows 0 to 56"]),
     "query below": ({"queries": [-1]}, IndexError, ["queries holds -1", "rows 0 to 56"]),
     "query huge": ({"queries": np.array([2**64 - 1], np.uint64)}, IndexError, ["18446744073"]),
     "points for queries": ({"queries": X}, TypeError, ["queries", "row numbers", "Index"]),
-    "mask for queries": ({"queries": Y == 1}, TypeError, ["queries", "row numbers", "bool"]),
+    "mask for queries": ({"queries": Y == 1}, TypeError, ["bool", "np.flatnonzero(queries)"]),
     "number for queries": ({"queries": 3}, TypeError, ["queries", "one-dimensional", "()"]),
     "zeros under cosine": (
         {"x": np.where(np.arange(57)[:, None] == 8, 0, X), "metric": "cosine"},
@@ -111,6 +134,30 @@ def test_search_refuses(backend: str, kind: str) -> None:
         assert fragment in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"y": None}, ValueError),
+        ({"y": None, "relation": "friend"}, ValueError),
+        ({"y": Y * 0}, ValueError),
+        ({"queries": [57]}, IndexError),
+        ({"queries": Y == 1}, TypeError),
+    ],
+)
+def test_search_refuses_before_any_work(
+    options: dict[str, Any], error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def work(*given: Any) -> Any:
+        raise AssertionError("this is work")
+
+    monkeypatch.setattr(reference, "scan", work)
+    monkeypatch.setattr(reference, "build_index", work)
+    with pytest.raises(error):
+        search(backend="reference", **options)
+
+
+STRATEGY = "sampling_strategy must be one of 'auto', 'minority', 'not minority', 'not majority', "
+
 REFUSED_PLANS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "nan": ({"x": spoiled(np.nan)}, ValueError, ["x[17]", "drop or impute"]),
     "fewer labels": ({"y": Y[:-1]}, ValueError, ["y has 56 labels for 57 rows"]),
@@ -128,11 +175,31 @@ REFUSED_PLANS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "expansion of nan": ({"expansion": (0, np.nan)}, ValueError, ["expansion", "nan"]),
     "expansion without end": ({"expansion": (0, np.inf)}, ValueError, ["expansion", "inf"]),
     "expansion beyond float32": ({"expansion": (0, 1e300)}, ValueError, ["expansion", "1e+30"]),
+    "continuous labels": (
+        {"y": Y + 0.37}, ValueError, ["y holds 0.37, which is no class", "np.digitize"],
+    ),
+    "continuous objects": ({"y": (Y + 0.37).astype(object)}, ValueError, ["y holds 0.37"]),
+    "row numbers for labels": (
+        {"y": np.arange(57)}, ValueError, ["57 different labels for 57 rows", "classes"],
+    ),
+    "sparse": ({"x": csr_matrix(X)}, TypeError, ["x is sparse"]),
     "negative seed": ({"seed": -1}, ValueError, ["seed", "[0, 2**64)", "-1"]),
     "large seed": ({"seed": 2**64}, ValueError, ["seed", "[0, 2**64)"]),
     "fractional seed": ({"seed": 0.5}, ValueError, ["seed", "0.5"]),
     "no seed": ({"seed": None}, ValueError, ["seed", "None"]),
-    "strategy": ({"sampling_strategy": "some"}, ValueError, ["sampling_strategy", "some"]),
+    "strategy": ({"sampling_strategy": "some"}, ValueError, [STRATEGY, "'some'"]),
+    "strategy for under-sampling": ({"sampling_strategy": "majority"}, ValueError, [STRATEGY]),
+    "no strategy": ({"sampling_strategy": None}, ValueError, [STRATEGY, "a dict", "None"]),
+    "strategy of a list": ({"sampling_strategy": [1]}, ValueError, [STRATEGY, "[1]"]),
+    "ratio": ({"sampling_strategy": 1.5}, ValueError, [STRATEGY, "ratio in (0, 1]", "1.5"]),
+    "function without a dict": (
+        {"sampling_strategy": lambda y: 5}, ValueError, [STRATEGY, "function that returned 5"],
+    ),
+    "half a row": (
+        {"sampling_strategy": {1: 50.5}}, ValueError, ["asks for 50.5 rows of class 1; give an"],
+    ),
+    "rows as text": ({"sampling_strategy": lambda y: {1: "50"}}, ValueError, ["'50' rows"]),
+    "rows without end": ({"sampling_strategy": {1: np.inf}}, ValueError, ["inf rows of class 1"]),
     "fewer rows than there are": ({"sampling_strategy": {0: 1}}, ValueError, ["40"]),
     "a class y lacks": ({"sampling_strategy": {9: 60}}, ValueError, ["9"]),
     "backend": ({"backend": "gpu"}, ValueError, ["backend 'gpu'", "'reference'"]),
@@ -169,6 +236,8 @@ def test_generating_refuses(backend: str) -> None:
         plan.generate(X, dtype="int32")
     with pytest.raises(TypeError, match=r"rows must be a one-dimensional array .* give integers$"):
         plan.generate_rows(X, [0.5])
+    with pytest.raises(TypeError, match=r"of a mask take np\.flatnonzero\(rows\)"):
+        plan.generate_rows(X, np.ones(n, bool))
 
 
 @all_backends
@@ -176,7 +245,7 @@ def test_queries_of_an_index_refuse(backend: str) -> None:
     index = ex.Index(X, Y, backend=backend)
     for q, message in (
         (X[:, :5], "q has 5 features but the index has 6"),
-        (X[0], r"q must be a matrix"),
+        (X[0], r"q must be a matrix .*q\[None\] for one row"),
         (spoiled(np.nan), r"q\[17\] holds NaN"),
         (X.astype(str), "q must hold real numbers"),
     ):
@@ -218,6 +287,13 @@ def test_constant_features_and_tiny_sets_are_fine(backend: str, metric: str) -> 
 
 
 @all_backends
+def test_any_number_of_expected_queries_is_fine(backend: str) -> None:
+    expected = ex.neighbors(X, Y, 3, backend=backend)[1]
+    index = ex.Index(X, Y, backend=backend, expected_queries=10**30)
+    assert (index.search_rows(k=3)[1] == expected).all()
+
+
+@all_backends
 def test_a_class_of_one_row_has_no_friend(backend: str) -> None:
     dist, idx = ex.neighbors(np.eye(3), [0, 0, 1], 1, "friend", backend=backend)
     assert idx.tolist() == [[1], [0], [-1]]
@@ -240,6 +316,22 @@ def test_the_extension_refuses_what_its_callers_must_not_pass(
     given = {"largest": 1.0, "threads": 1, "k": 1, "relation": "any"} | change
     with pytest.raises(ValueError, match=match):
         search_by_hand(**given)
+
+
+@pytest.mark.parametrize("code", [-1, 2, 10**9])
+def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(code: int) -> None:
+    x, budget = np.eye(3), 1 << 20
+    right = np.array([0, 1, 0])
+    wrong = np.array([0, code, 0])
+    with pytest.raises(ValueError, match=rf"row 1 has the code {code}"):
+        _core.Index(x, "float64", 1.0, wrong, 2, "euclidean", None, 3, 1, budget)
+    index = _core.Index(x, "float64", 1.0, right, 2, "euclidean", None, 3, 1, budget)
+    for codes, own_rows, match in (
+        (wrong - (code < 0), None, "query codes"),
+        (right, wrong * 2 - (code < 0), "own_rows"),
+    ):
+        with pytest.raises(ValueError, match=match):
+            index.search(x, "float64", codes, own_rows, 1, "any", 1, budget)
 
 
 def search_by_hand(largest: float, threads: int, k: int, relation: str) -> None:

@@ -219,3 +219,26 @@ def test_results_own_their_memory(backend: str) -> None:
     np.testing.assert_array_equal(idx, ex.nearest_enemies(x, y, 3, backend=backend)[1])
     assert dist.flags.writeable
     assert idx.flags.writeable
+
+
+# ---- the end of the process ---------------------------------------------------------------------
+
+DAEMON = """
+big = np.zeros((60_000, 64), np.float32)
+big[:] = rng.normal(size=64)  # all alike: all of it is measured
+work = {work}
+threading.Thread(target=work, daemon=True).start()
+time.sleep(0.3)
+print("end")
+"""
+
+
+@pytest.mark.parametrize(
+    "work",
+    [
+        "lambda: ex.neighbors(big, None, 5, 'any')",
+        "lambda: [ex.Index(big[:999], expected_queries=9000) for _ in range(100_000)]",
+    ],
+)
+def test_a_thread_that_outlives_the_interpreter(work: str) -> None:
+    assert run(DAEMON.format(work=work), "cpu").strip() == "end"

@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "bindings/gil.h"
 #include "bindings/names.h"
 #include "cpu/floating_point.h"
 #include "expansive/check.h"
@@ -45,12 +46,9 @@ inline const int64_t* data_or_null(const std::optional<Int64Array>& array, int64
 // it with the KeyboardInterrupt (or whatever else the signal handler raised).
 template <typename Work>
 auto without_gil(const Work& work) {
-  Interrupt interrupt([] {
-    const py::gil_scoped_acquire acquire;
-    return PyErr_CheckSignals() != 0;
-  });
+  Interrupt interrupt(signal_raised);
   try {
-    const py::gil_scoped_release release;
+    const WithoutGil release;
     const DefaultFloatingPoint environment;
     return work(interrupt);
   } catch (const Interrupted&) {

@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <string>
 
+#include "bindings/gil.h"
 #include "bindings/names.h"
 #include "cuda/device.h"
 #include "cuda/kernels.h"
@@ -63,14 +64,14 @@ class Memory {
 
 void upload_bytes(int device, Address to, const py::buffer& from, Address stream) {
   const py::buffer_info info = from.request();
-  const py::gil_scoped_release release_gil;
+  const WithoutGil release;
   const OnDevice here(device);
   upload(at<void>(to), info.ptr, info.size * info.itemsize, stream_of(stream));
 }
 
 void download_bytes(int device, const py::buffer& to, Address from, Address stream) {
   const py::buffer_info info = to.request(true);
-  const py::gil_scoped_release release_gil;
+  const WithoutGil release;
   const OnDevice here(device);
   download(info.ptr, at<const void>(from), info.size * info.itemsize, stream_of(stream));
 }
@@ -82,7 +83,7 @@ py::tuple scan_rows(int device, Address x, int64_t n, int64_t d, const std::stri
     const OnDevice here(device);
     clear_scan(at<ScanResult>(scratch), stream_of(stream));
     scan(rows_at(x, n, d, dtype), at<ScanResult>(scratch), stream_of(stream));
-    const py::gil_scoped_release release_gil;
+    const WithoutGil release;
     download(&found, at<const void>(scratch), sizeof found, stream_of(stream));
   }
   if (found.first_bad_row != ~0ull) return py::make_tuple(found.first_bad_row, HUGE_VAL);
@@ -93,7 +94,7 @@ py::tuple scan_rows(int device, Address x, int64_t n, int64_t d, const std::stri
 
 unsigned long long fingerprint_rows(int device, Address x, int64_t n, int64_t d,
                                     const std::string& dtype, Address scratch, Address stream) {
-  const py::gil_scoped_release release_gil;
+  const WithoutGil release;
   const OnDevice here(device);
   unsigned long long sum = 0;
   fingerprint(rows_at(x, n, d, dtype), at<unsigned long long>(scratch), stream_of(stream));

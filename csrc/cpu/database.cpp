@@ -30,6 +30,7 @@ double find_scale(const Elements& elements, double largest, const Extent& extent
 }
 
 void check_basis(const Basis& basis, int64_t d) {
+  check(basis.rank >= 0 && basis.rank <= d, "the basis has more directions than features");
   constexpr float kLongest = 0x1p20f;  // sums of products with images stay within float32
   check(std::all_of(basis.data, basis.data + basis.rank * d,
                     [](float v) { return std::fabs(v) <= kLongest; }),

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <numeric>
+#include <string>
 #include <vector>
 
 #include "expansive/check.h"
@@ -28,7 +29,13 @@ class Grouping {
       position_ = order_;
       return;
     }
-    for (int64_t i = 0; i < n; ++i) ++start_[static_cast<size_t>(codes[i]) + 1];
+    for (int64_t i = 0; i < n; ++i) {
+      if (codes[i] < 0 || codes[i] >= n_classes) {
+        check(false, "row " + std::to_string(i) + " has the code " + std::to_string(codes[i]) +
+                         "; codes are in [0, n_classes)");
+      }
+      ++start_[static_cast<size_t>(codes[i]) + 1];
+    }
     for (size_t c = 1; c < start_.size(); ++c) start_[c] += start_[c - 1];
     std::vector<int64_t> next(start_.begin(), start_.end() - 1);
     for (int64_t i = 0; i < n; ++i) {
@@ -38,6 +45,7 @@ class Grouping {
     }
   }
 
+  int64_t n_classes() const { return static_cast<int64_t>(start_.size()) - 1; }
   int64_t size() const { return static_cast<int64_t>(order_.size()); }
   int64_t row(int64_t position) const { return order_[static_cast<size_t>(position)]; }
   int64_t position(int64_t row) const { return position_[static_cast<size_t>(row)]; }

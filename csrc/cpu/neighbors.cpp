@@ -61,6 +61,17 @@ std::vector<int64_t> class_order(const Queries& queries, Relation relation) {
   return order;
 }
 
+// Numbers that the search would follow out of its tables.
+void check_queries(const Queries& queries, const Database& database) {
+  const auto all_in = [&](const int64_t* numbers, int64_t end) {
+    return numbers == nullptr || std::all_of(numbers, numbers + queries.rows.n,
+                                             [end](int64_t v) { return v >= -1 && v < end; });
+  };
+  check(all_in(queries.codes, database.grouping.n_classes()),
+        "query codes must be in [0, n_classes), or -1");
+  check(all_in(queries.own_rows, database.rows.n), "own_rows must be rows of the database, or -1");
+}
+
 // How the queries of a search are cut, and what of the database is packed at a time.
 struct Cut {
   int64_t block;    // queries that go through the database together
@@ -199,6 +210,7 @@ void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
   check(queries.rows.d == database.rows.d, "queries and rows differ in features");
   check(relation == Relation::any || (queries.codes != nullptr && impl_->labelled),
         "this relation needs labels");
+  check_queries(queries, database);
   if (queries.rows.n == 0) return;
   std::vector<double> query_scales;
   if (database.metric == Metric::cosine) {
