@@ -14,22 +14,29 @@ if(cuda_wanted MATCHES "^(OFF|FALSE|NO|0)$")
   return()
 endif()
 
-include(CheckLanguage)
-set(CMAKE_CUDA_ARCHITECTURES OFF)  # given below, as far as the toolkit knows them
-check_language(CUDA)
-if(NOT CMAKE_CUDA_COMPILER)
-  set(reason "no working CUDA compiler was found; put nvcc on PATH or set CUDACXX to it")
+# Fails where the module was asked for, else leaves it out.
+macro(leave_out_cuda reason)
   if(NOT cuda_wanted STREQUAL "AUTO")
     message(FATAL_ERROR "EXPANSIVE_CUDA=${EXPANSIVE_CUDA}, but ${reason}")
   endif()
   message(STATUS "CUDA module: left out, ${reason}")
   return()
+endmacro()
+
+include(CheckLanguage)
+set(CMAKE_CUDA_ARCHITECTURES OFF)  # given below, as far as the toolkit knows them
+check_language(CUDA)
+if(NOT CMAKE_CUDA_COMPILER)
+  leave_out_cuda("no working CUDA compiler was found; put nvcc on PATH or set CUDACXX to it")
 endif()
 set(CMAKE_CUDA_STANDARD 17)
 set(CMAKE_CUDA_STANDARD_REQUIRED ON)
 set(CMAKE_CUDA_VISIBILITY_PRESET hidden)
 enable_language(CUDA)
-find_package(CUDAToolkit REQUIRED)
+find_package(CUDAToolkit QUIET)
+if(NOT CUDAToolkit_FOUND)
+  leave_out_cuda("the toolkit of ${CMAKE_CUDA_COMPILER} is not complete")
+endif()
 
 execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
 set(cuda_codes "")
@@ -45,8 +52,8 @@ foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
   endif()
 endforeach()
 if(NOT cuda_names)
-  message(FATAL_ERROR "This CUDA toolkit (${CMAKE_CUDA_COMPILER_VERSION}) knows none of the "
-    "compute capabilities ${EXPANSIVE_CUDA_ARCHITECTURES}; update it, or set EXPANSIVE_CUDA=OFF")
+  leave_out_cuda("the CUDA toolkit ${CMAKE_CUDA_COMPILER_VERSION} knows none of the compute \
+capabilities ${EXPANSIVE_CUDA_ARCHITECTURES}; update it")
 endif()
 # PTX of the oldest lets all GPUs between and after these compile the kernels for themselves; they
 # use nothing that is newer.

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import statistics
 
+import pytest
+
 from cases import run_python
 
 SECONDS = """
@@ -40,5 +42,6 @@ def test_import_loads_none_of_the_optional_libraries() -> None:
     assert run_python(MODULES).strip() == "[]"
 
 
+@pytest.mark.train
 def test_every_public_name_is_there() -> None:
     assert "has no attribute 'nothing'" in run_python(PUBLIC)

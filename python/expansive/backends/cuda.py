@@ -15,8 +15,8 @@ from expansive.backends.registry import BackendIndex, Partners, RowNumbers
 TAKES_DEVICE_ARRAYS = True
 
 _NOT_BUILT = (
-    "its module was not built, for no CUDA compiler was found; put nvcc on PATH and run "
-    "`pip install -C cmake.define.EXPANSIVE_CUDA=ON .` in the source folder"
+    "its module was not built (no CUDA compiler was found, or EXPANSIVE_CUDA=OFF was given); put "
+    "nvcc on PATH and run `pip install -C cmake.define.EXPANSIVE_CUDA=ON .` in the source folder"
 )
 
 

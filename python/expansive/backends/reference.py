@@ -126,7 +126,8 @@ def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
     word = word + np.uint64(0x9E3779B97F4A7C15)
     word = (word ^ (word >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     word = (word ^ (word >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return word ^ (word >> np.uint64(31))
+    mixed: NDArray[np.uint64] = word ^ (word >> np.uint64(31))
+    return mixed
 
 
 # ---- search -----------------------------------------------------------------------------------
@@ -290,7 +291,8 @@ def draw(
 
 
 def _scale(word: NDArray[np.uint64], n: NDArray[np.int64]) -> NDArray[np.int64]:
-    return ((word * n.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    scaled: NDArray[np.int64] = ((word * n.astype(np.uint64)) >> np.uint64(32)).astype(np.int64)
+    return scaled
 
 
 def _fused(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> NDArray[Any]:

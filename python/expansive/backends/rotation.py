@@ -109,9 +109,7 @@ def _one_blas_thread() -> Iterator[None]:
 def _take(x: Rows, metric: str, count: int) -> Float32:
     """Take rows spread evenly over the database, brought near 1 so that float32 holds them."""
     picked = np.linspace(0, len(x.data) - 1, min(count, len(x.data))).astype(np.int64)
-    rows: NDArray[Any] = x.data[picked]
-    if x.dtype == "bfloat16":
-        rows = (rows.astype(np.uint32) << 16).view(np.float32)
+    rows: NDArray[Any] = x.take(picked).widened()
     largest = max(rows.max(), -rows.min())
     values = (rows / (largest if largest > 0 else 1)).astype(np.float32, copy=False)
     if metric == "cosine":

@@ -41,7 +41,7 @@ def read_preset(name: str) -> Study:
         raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
     if name == "quick" and not (fashion_mnist_folder() / FASHION_MNIST_FILE).is_file():
         name = "quick-digits"
-    file = resources.files("expansive.study").joinpath("presets", f"{name}.yaml")
+    file = resources.files("expansive.study").joinpath("presets").joinpath(f"{name}.yaml")
     return parse(file.read_text(encoding="utf-8"), f"preset {name}")
 
 
