@@ -26,6 +26,14 @@ def test_rows_are_shared_where_they_can_be(dtype: str) -> None:
     assert rows.compute_dtype == (np.float64 if dtype == "float64" else np.float32)
 
 
+def test_rows_that_begin_between_numbers_are_copied() -> None:
+    x = np.frombuffer(bytes(1) + np.arange(12.0).tobytes(), np.float64, offset=1).reshape(4, 3)
+    assert not x.flags.aligned
+    rows = arrays.as_rows(x)
+    assert rows.data.flags.carray
+    assert rows.data.tolist() == x.tolist()
+
+
 @pytest.mark.parametrize("dtype", ["int8", "uint16", "int64", "bool"])
 def test_integers_become_float64(dtype: str) -> None:
     x = np.array([[0, 1], [1, 1]]).astype(dtype)
@@ -113,6 +121,18 @@ def test_torch_there_and_back(dtype: str) -> None:
     assert torch.equal(back, tensor)
 
 
+@pytest.mark.train
+def test_tensors_that_numpy_lacks_are_refused() -> None:
+    import torch
+
+    for tensor, said in (
+        (torch.eye(4).to(torch.float8_e4m3fn), "Float8_e4m3fn.*x.float()"),
+        (torch.eye(4).to_sparse(), "Sparse.*x.to_dense()"),
+    ):
+        with pytest.raises(TypeError, match=f"x must be a dense tensor of float16.*{said}"):
+            ex.Index(tensor)
+
+
 # ---- labels -----------------------------------------------------------------------------------
 
 INTEGERS = ["int8", "uint8", "int16", "uint16", "int32", "uint32", "int64", "uint64"]
@@ -144,6 +164,25 @@ def test_labels_of_torch_and_one_column() -> None:
     assert arrays.as_labels(np.array([[5], [2], [5]]), 3)[1].tolist() == expected.tolist()
     assert arrays.as_labels((5, 2, 5), 3)[1].tolist() == expected.tolist()
     assert arrays.as_labels([True, False, True], 3)[0].tolist() == [False, True]
+
+
+@pytest.mark.train
+def test_labels_and_row_numbers_in_bfloat16_are_numbers() -> None:
+    import torch
+
+    y = torch.tensor([3.0, -1.0, -0.0, 0.0]).bfloat16()
+    classes, codes = arrays.as_labels(y, 4)
+    assert classes.tolist() == [-1.0, 0.0, 3.0]
+    assert codes.tolist() == [2, 0, 1, 1]
+    with pytest.raises(ValueError, match=r"y\[1\] is missing"):
+        arrays.as_labels(torch.tensor([0.0, np.nan]).bfloat16(), 2)
+    with pytest.raises(TypeError, match=r"queries must be .* row numbers; got dtype float32"):
+        ex.neighbors(np.eye(4), None, 1, "any", queries=y)
+
+
+def test_labels_are_encoded_once() -> None:
+    labels = arrays.as_labels(["b", "a", "b"], 3)
+    assert arrays.as_labels(labels, 3) is labels
 
 
 # ---- dtypes -----------------------------------------------------------------------------------

@@ -45,6 +45,23 @@ def test_a_plan_scans_its_rows_once(method: str, monkeypatch: pytest.MonkeyPatch
     assert len(scanned) == 1
 
 
+def test_a_plan_and_an_index_say_what_they_are() -> None:
+    x, y = blobs()
+    said = "Index(57 rows of 6 features in float32, 3 classes, metric='cosine', backend='cpu')"
+    assert repr(ex.Index(x, y, metric="cosine")) == said
+    plan = Plan.eos(x, y, seed=5)
+    assert len(plan) == plan.n_samples
+    assert repr(plan) == (
+        f"SynthesisPlan({plan.n_samples} rows of 2 classes, from 57 rows of 6 features in float32, "
+        "seed=5, backend=None)"
+    )
+
+
+def test_rows_of_their_own_class_may_be_asked_for() -> None:
+    x, _ = blobs()
+    assert Plan.eos(x, np.arange(57), {3: 5}).counts == {3: 4}
+
+
 # ---- how many ---------------------------------------------------------------------------------
 
 STRATEGIES: dict[str, Any] = {
@@ -55,6 +72,7 @@ STRATEGIES: dict[str, Any] = {
     "not minority": "not minority",
     "dict": {1: 30, 2: 7},
     "dict, some unchanged": {0: 40, 1: 13},
+    "dict of whole floats": {1: 30.0, 2: np.float32(7)},
     "callable": lambda y: {2: 20},
 }
 

@@ -141,6 +141,7 @@ def test_threads_do_not_change_the_result(data, n_jobs):
         ("not minority", {0: 60, 1: 60, 2: 8}),
         ("all", {0: 60, 1: 60, 2: 60}),
         ({2: 33}, {0: 60, 1: 25, 2: 33}),
+        ({2: 33.0}, {0: 60, 1: 25, 2: 33}),
         (lambda y: {1: 40, 2: Counter(y)[2]}, {0: 60, 1: 40, 2: 8}),
     ],
 )
@@ -229,6 +230,43 @@ def test_polars_indicators_and_mixed_libraries(data):
     assert y_res.sum().row(0) == (60, 60, 60)
 
 
+@pytest.mark.train
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64", "int32", "uint16"])
+def test_torch_round_trip(data, dtype):
+    import torch
+
+    x, y = data
+    rows = (
+        torch.from_numpy(np.abs(10 * x)).to(getattr(torch, dtype)).requires_grad_("float" in dtype)
+    )
+    labels = torch.from_numpy(y).to(torch.int16)
+    x_res, y_res = EOS(random_state=0).fit_resample(rows, labels)
+    assert x_res.dtype == rows.dtype
+    assert y_res.dtype == labels.dtype
+    assert Counter(y_res.tolist()) == {0: 60, 1: 60, 2: 60}
+    assert torch.equal(x_res[: len(rows)], rows)
+    if "int" not in dtype:
+        plan = SynthesisPlan.eos(rows, labels, seed=0)
+        assert torch.equal(x_res[len(rows) :], plan.generate(rows))
+
+
+@pytest.mark.train
+def test_tensors_beside_other_libraries(data):
+    import torch
+
+    x, y = data
+    x_res, y_res = EOS(random_state=0).fit_resample(torch.from_numpy(x), y)
+    assert isinstance(x_res, torch.Tensor)
+    assert isinstance(y_res, np.ndarray)
+    indicators = torch.from_numpy(np.eye(3)[y])
+    x_res, y_res = EOS(random_state=0).fit_resample(x, indicators)
+    assert isinstance(x_res, np.ndarray)
+    assert y_res.dtype == torch.float64
+    assert y_res.sum(0).tolist() == [60, 60, 60]
+    with pytest.raises(TypeError, match=r"X must be a dense tensor.*X\.float"):
+        EOS().fit_resample(torch.from_numpy(x).to(torch.float8_e4m3fn), y)
+
+
 @pytest.mark.parametrize("kind", [sparse.csr_matrix, sparse.csc_matrix, sparse.csr_array])
 def test_sparse_comes_back_sparse(data, kind):
     x, y = data
@@ -284,6 +322,11 @@ def test_bad_data(data):
         EOS().fit_resample(x, np.zeros(len(y), int))
     with pytest.raises(ValueError, match="inconsistent numbers of samples"):
         EOS().fit_resample(x, y[:-1])
+    for strategy in ({2: 33.5}, lambda y: {2: 33.5}):
+        with pytest.raises(ValueError, match=r"asks for 33.5 rows of class 2; give an integer"):
+            EOS(strategy).fit_resample(x, y)
+    with pytest.raises(ValueError, match="a function that returned None"):
+        EOS(lambda y: None).fit_resample(x, y)
     with pytest.raises(ValueError, match="greater or equal"):
         EOS({1: 3}).fit_resample(x, y)
     broken = x.copy()

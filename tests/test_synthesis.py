@@ -256,7 +256,7 @@ def labelings() -> dict[str, Any]:
         "int8": (y * 100 - 100).astype(np.int8),
         "uint64": np.uint64(2**64 - 1) - y.astype(np.uint64),
         "int64 ends": np.array([-(2**63), 0, 2**63 - 1])[y],
-        "floats": y / 2 - 0.25,
+        "floats": y - 1.0,
         "categorical": pd.Categorical(names),
         "categories of ints": pd.Series(y, dtype="category"),
         "object ints": pd.Series(y, dtype=object),

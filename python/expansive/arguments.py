@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
+_STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
 _LARGEST_WEIGHT = 1e30  # far from float32's overflow
 
 
@@ -41,6 +42,31 @@ def as_expansion(value: Any) -> tuple[float, float]:
             f"within {_LARGEST_WEIGHT:g} of zero; got {value!r}"
         )
     return float(ends[0]), float(ends[1])
+
+
+def as_strategy(value: Any, labels: Any) -> str | float | dict[Any, int]:
+    """Check a sampling strategy: a name, a ratio, or rows of each class (of a function: of y)."""
+    given = value(labels) if callable(value) else value
+    if isinstance(given, Mapping):
+        return {label: _as_rows_of(label, rows) for label, rows in given.items()}
+    if isinstance(value, str) and value in _STRATEGIES:
+        return value
+    if isinstance(value, Real) and 0 < float(value) <= 1:
+        return float(value)
+    got = f"a function that returned {given!r}" if callable(value) else repr(value)
+    raise ValueError(
+        f"sampling_strategy must be one of {', '.join(map(repr, _STRATEGIES))}, a ratio in (0, 1], "
+        f"or a dict of the rows that each class shall have, or a function of y that returns such a "
+        f"dict; got {got}"
+    )
+
+
+def _as_rows_of(label: Any, rows: Any) -> int:
+    if not (_is_integer(rows) or (isinstance(rows, Real) and float(rows).is_integer())):
+        raise ValueError(
+            f"sampling_strategy asks for {rows!r} rows of class {label!r}; give an integer"
+        )
+    return int(rows)
 
 
 def _is_integer(value: Any) -> bool:

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 
 from expansive import arguments, arrays
 from expansive.arrays import Rows
-from expansive.backends.registry import METRICS, RELATIONS, Backend, backend_for
+from expansive.backends.registry import (
+    METRICS,
+    RELATIONS,
+    Backend,
+    backend_for,
+    default_backend_name,
+)
 
 MINIMUM_BUDGET = 1 << 20
 """The least `memory_budget`, in bytes."""
@@ -18,6 +24,8 @@ MINIMUM_BUDGET = 1 << 20
 _MOST_THREADS = 1024  # each costs memory; more than cores bring nothing
 
 Found = tuple[Any, Any]  # distances and row numbers, each an ndarray or a DeviceArray
+
+_MOST_BYTES = _MOST_QUERIES = 1 << 60  # sums of them stay within 64 bits
 
 _NO_DIRECTION = 2.0**-500  # rows up to here have no usable norm; only float64 gets near
 
@@ -83,12 +91,14 @@ class Index:
         memory_budget: int | None = None,
         expected_queries: int | None = None,
     ) -> None:
+        self._backend_name = backend
         self._backend = backend_for(x, backend)
         self._metric = arguments.as_choice(metric, METRICS, "metric")
         self._threads = thread_count(threads)
         self._budget = _budget(memory_budget)
         if expected_queries is not None:
             expected_queries = arguments.as_count(expected_queries, "expected_queries")
+            expected_queries = min(expected_queries, _MOST_QUERIES)
         self.rows, largest = _checked_rows(x, "x", self._backend, self._metric, self._threads)
         self.classes: NDArray[Any] | None = None
         self.codes: NDArray[np.int64] | None = None
@@ -172,24 +182,22 @@ class Index:
     def _find_rows(self, queries: Any, k: int, relation: str) -> Found:
         k = arguments.as_count(k, "k")
         relation = arguments.as_choice(relation, RELATIONS, "relation")
-        if relation != "any" and self.codes is None:
-            raise ValueError(f"relation={relation!r} needs labels; pass y, or relation='any'")
-        if relation == "enemy" and self.classes is not None and len(self.classes) == 1:
-            raise ValueError(
-                f"y holds one class only ({self.classes.tolist()[0]!r}), so no row has an enemy; "
-                "give rows of at least two classes"
-            )
+        _check_classes(self.classes, relation)
         n = len(self.rows.data)
-        if queries is None:
-            rows = np.arange(n)
-        else:
-            fix = "search other points with Index(x, y).search"
-            rows = arrays.as_row_indices(queries, n, "queries", "x", fix)
+        rows = np.arange(n) if queries is None else _row_numbers(queries, n)
         if len(rows) == 0:
             return _empty_result(self.rows, k)
         data = self.rows.of_now() if queries is None else self.rows.take(rows)
         codes = None if self.codes is None else self.codes[rows]
         return self._search(data, codes, rows, k, relation)
+
+    def __repr__(self) -> str:
+        (n, d), classes = self.rows.shape, 0 if self.classes is None else len(self.classes)
+        backend = self._backend_name or default_backend_name(self.rows.device != "cpu")
+        return (
+            f"Index({n} rows of {d} features in {self.rows.dtype}, {classes} classes, "
+            f"metric={self._metric!r}, backend={backend!r})"
+        )
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -273,14 +281,19 @@ def neighbors(
     """
     k = arguments.as_count(k, "k")
     relation = arguments.as_choice(relation, RELATIONS, "relation")
+    rows = arrays.as_rows(x, "x", backend_for(x, backend).TAKES_DEVICE_ARRAYS)
+    labels = None if y is None else arrays.as_labels(y, len(rows.data))
+    _check_classes(None if labels is None else labels.classes, relation)
+    if queries is not None:
+        queries = _row_numbers(queries, len(rows.data))
     index = Index(
-        x,
-        y,
+        rows,
+        labels,
         metric=metric,
         backend=backend,
         threads=threads,
         memory_budget=memory_budget,
-        expected_queries=None if queries is None else max(1, int(np.prod(np.shape(queries)))),
+        expected_queries=None if queries is None else max(1, len(queries)),
     )
     return index.search_rows(queries, k, relation)
 
@@ -322,6 +335,21 @@ def _checked_rows(
     return rows, largest
 
 
+def _check_classes(classes: NDArray[Any] | None, relation: str) -> None:
+    if relation != "any" and classes is None:
+        raise ValueError(f"relation={relation!r} needs labels; pass y, or relation='any'")
+    if relation == "enemy" and classes is not None and len(classes) == 1:
+        raise ValueError(
+            f"y holds one class only ({classes.tolist()[0]!r}), so no row has an enemy; "
+            "give rows of at least two classes"
+        )
+
+
+def _row_numbers(queries: Any, n: int) -> NDArray[np.int64]:
+    fix = "search other points with Index(x, y).search"
+    return arrays.as_row_indices(queries, n, "queries", "x", fix)
+
+
 def _check_features(queries: Rows, x: Rows) -> None:
     if queries.shape[1] != x.shape[1]:
         raise ValueError(
@@ -361,8 +389,5 @@ def default_threads() -> int:
 def _budget(memory_budget: int | None) -> int:
     if memory_budget is None:
         return max(MINIMUM_BUDGET, os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 4)
-    if arguments.as_count(memory_budget, "memory_budget") < MINIMUM_BUDGET:
-        raise ValueError(
-            f"memory_budget is {memory_budget} bytes; give at least {MINIMUM_BUDGET} (1 MiB)"
-        )
-    return int(memory_budget)
+    n_bytes = arguments.as_count(memory_budget, "memory_budget, in bytes,", MINIMUM_BUDGET)
+    return min(n_bytes, _MOST_BYTES)

@@ -12,7 +12,8 @@ from scipy.sparse import issparse  # type: ignore[import-untyped]
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from expansive.arrays import empty_aligned
+from expansive.arguments import as_strategy
+from expansive.arrays import empty_aligned, host_array, is_torch
 from expansive.exact_neighbors import threads_of
 from expansive.synthesis import ENEMIES, SynthesisPlan
 
@@ -62,9 +63,10 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
     The result is X followed by the new rows, class after class. Deterministic for a given
     `random_state`, on every backend and number of threads.
 
-    Lists, pandas and polars come back as what they were, with names and dtypes. Integers are
-    computed in float64 and truncated on return, as SMOTE does. Sparse X is made dense for the
-    search and the result is sparse again: new rows have the non-zeros of both parents.
+    Lists, pandas, polars and torch come back as what they were, with names, dtypes and device.
+    Integers are computed in float64 and truncated on return, as SMOTE does; bfloat16 in float32.
+    Sparse X is made dense for the search and the result is sparse again: new rows have the
+    non-zeros of both parents.
 
     Source: Dablain, Bellinger, Krawczyk and Chawla, "Efficient Augmentation for Imbalanced Deep
     Learning", arXiv 2207.06080, section 3.
@@ -80,6 +82,7 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
     [180, 180]
     """
 
+    sampling_strategy_: dict[Any, int]
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseOverSampler._parameter_constraints,
         "k_neighbors": [Interval(Integral, 1, None, closed="left")],
@@ -113,7 +116,7 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
 
         Parameters
         ----------
-        X : array-like, data frame (pandas, polars) or sparse matrix, shape [n, d]
+        X : array-like, tensor, data frame (pandas, polars) or sparse matrix, shape [n, d]
             Finite numbers.
         y : array-like, shape [n]
             Labels: integers, strings, booleans, categoricals; or one-vs-rest indicators [n, c].
@@ -130,14 +133,22 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         ValueError
             For one class only, NaN or infinity, or a bad parameter; before any work.
         """
-        rows, labels = (_from_polars(data) for data in (X, y))
-        result = super().fit_resample(rows, labels, **params)
-        if rows is not X:
+        result = super().fit_resample(_as_numpy(X, "X"), _as_numpy(y, "y"), **params)
+        if _is_polars(X):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        return _like_polars(result[0], X), _like_polars(result[1], y)
+        return _like(result[0], X), _like(result[1], y)
+
+    def _check_X_y(self, X: Any, y: Any) -> Any:
+        checked = super()._check_X_y(X, y)
+        as_strategy(self.sampling_strategy, checked[1])  # imbalanced-learn takes any counts
+        return checked
 
     def _fit_resample(self, X: Any, y: NDArray[Any]) -> tuple[Any, NDArray[Any]]:
         n = X.shape[0]
+        # Counts may be whole floats so far.
+        self.sampling_strategy_ = {
+            label: int(extra) for label, extra in self.sampling_strategy_.items()
+        }
         wanted = {
             label: extra + np.count_nonzero(y == label)
             for label, extra in self.sampling_strategy_.items()
@@ -182,13 +193,21 @@ def _is_polars(data: Any) -> bool:
     return type(data).__module__.partition(".")[0] == "polars"
 
 
-def _from_polars(data: Any) -> Any:
-    """Take a polars frame or series as an array; imbalanced-learn would take it for pandas'."""
-    return data.to_numpy() if _is_polars(data) else data
+def _as_numpy(data: Any, name: str) -> Any:
+    """Take as an array what imbalanced-learn would not give back, or would take for pandas'."""
+    if _is_polars(data):
+        return data.to_numpy()
+    if is_torch(data):
+        return host_array(data, name)
+    return data
 
 
-def _like_polars(result: Any, like: Any) -> Any:
-    """Give a result the names and dtypes of the polars frame or series it came from."""
+def _like(result: Any, like: Any) -> Any:
+    """Give a result the library, names, dtypes and device of what it came from."""
+    if is_torch(like):
+        import torch
+
+        return torch.as_tensor(result, dtype=like.dtype, device=like.device)
     if not _is_polars(like):
         return result
     import polars

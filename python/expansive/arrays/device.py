@@ -75,7 +75,8 @@ def locate(x: Any) -> str:
         return "cpu"
     try:
         kind, ordinal = ask(x)
-    except (BufferError, ValueError):  # an array spread over devices: its library gathers it
+    # An array spread over devices, which its library gathers, or one that is not shared like this.
+    except (BufferError, ValueError, NotImplementedError):
         return "cpu"
     return f"cuda:{ordinal}" if kind in _CUDA else "cpu"
 

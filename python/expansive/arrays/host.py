@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -31,21 +32,35 @@ def to_host(x: NDArray[Any] | DeviceArray) -> NDArray[Any]:
     return library_of(x.owner).to_host(x.owner) if isinstance(x, DeviceArray) else x
 
 
+def widened(bits: NDArray[Any]) -> NDArray[np.float32]:
+    """Give bfloat16, which NumPy lacks, as float32."""
+    return (bits.astype(np.uint32) << 16).view(np.float32)
+
+
 def host_array(x: Any, name: str) -> NDArray[Any]:
-    """Give an array-like of any library and device as NumPy; torch's bfloat16 as uint16 bits."""
+    """Give an array-like of any library and device as NumPy; torch's bfloat16 as float32."""
     if Torch.owns(x):
-        return Torch.to_host(x)
+        array = _tensor(x, name)
+        return widened(array) if Torch.dtype(x) == "bfloat16" else array
     if hasattr(x, "__array__") and locate(x) == "cpu":
         return _as_array(x, name)
     if locate(x) != "cpu":
         owner = adopt(x, name)
-        return library_of(owner).to_host(owner)
+        library = library_of(owner)
+        array = library.to_host(owner)
+        return widened(array) if library.dtype(owner) == "bfloat16" else array
     return np.from_dlpack(x) if hasattr(x, "__dlpack__") else _as_array(x, name)
 
 
 def is_torch(x: object) -> bool:
     """Whether `x` is a torch tensor, without importing torch."""
     return Torch.owns(x)
+
+
+def is_missing(value: Any) -> bool:
+    """Whether an element of an object array stands for no value: None, NaN, or pandas' NA, NaT."""
+    is_nan = isinstance(value, float) and value != value
+    return value is None or is_nan or type(value).__name__ in ("NAType", "NaTType")
 
 
 def real(array: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
@@ -61,7 +76,8 @@ def real(array: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
         try:
             return array.astype(np.float64), "float64"
         except (TypeError, ValueError):
-            pass
+            if any(map(is_missing, array.flat)):
+                raise _missing_values(name) from None
     raise not_real(array.dtype, name)
 
 
@@ -69,12 +85,32 @@ def not_real(dtype: Any, name: str) -> TypeError:
     """Make the error for elements that are no real numbers."""
     return TypeError(
         f"{name} must hold real numbers ({', '.join(DTYPES)} or integers); got dtype "
-        f"{dtype}; encode or drop the other columns"
+        f"{dtype}; convert it, and encode or drop columns of other kinds"
     )
 
 
+def _missing_values(name: str) -> ValueError:
+    return ValueError(
+        f"{name} has missing values; fill them, in pandas with {name}.fillna(...), or drop their "
+        "rows"
+    )
+
+
+def _tensor(x: Any, name: str) -> NDArray[Any]:
+    try:
+        return Torch.to_host(x)
+    # Sparse, without data, or of a dtype that NumPy lacks, such as float8.
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be a dense tensor of {', '.join(DTYPES)} or integers ({error}); pass "
+            f"{name}.to_dense() or {name}.float()"
+        ) from error
+
+
 def _as_array(x: Any, name: str) -> NDArray[Any]:
-    if np.ma.is_masked(x):
+    if _is_sparse(x):
+        raise TypeError(f"{name} is sparse; pass {name}.toarray()")
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
         raise ValueError(
             f"{name} has masked values, which would be taken for numbers; "
             f"fill them ({name}.filled(...)) or drop their rows"
@@ -83,3 +119,8 @@ def _as_array(x: Any, name: str) -> NDArray[Any]:
         return np.asarray(x)
     except ValueError as error:
         raise ValueError(f"{name} is no array: {error}; give rows of equal length") from error
+
+
+def _is_sparse(x: Any) -> bool:
+    sparse = sys.modules.get("scipy.sparse")  # who holds such a matrix has imported it
+    return sparse is not None and bool(sparse.issparse(x))

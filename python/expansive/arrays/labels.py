@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive.arrays.host import host_array
+from expansive.arrays.host import host_array, is_missing
 
 
-def as_labels(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray[np.int64]]:
+class Labels(NamedTuple):
+    """Labels as class codes.
+
+    Attributes
+    ----------
+    classes : ndarray, shape [n_classes]
+        The distinct labels, sorted.
+    codes : ndarray of int64, shape [n]
+        For each row the position of its label in `classes`.
+    """
+
+    classes: NDArray[Any]
+    codes: NDArray[np.int64]
+
+
+def as_labels(y: Any, n: int, name: str = "y") -> Labels:
     """Encode labels of any kind as class codes.
 
     Parameters
     ----------
     y : array-like, shape [n]
         Integers, strings, booleans, a pandas categorical, a torch tensor: anything sortable.
+        `Labels` are given back as they are.
     n : int
         The number of rows the labels belong to.
     name : str
@@ -24,11 +40,10 @@ def as_labels(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray[np
 
     Returns
     -------
-    classes : ndarray, shape [n_classes]
-        The distinct labels, sorted.
-    codes : ndarray of int64, shape [n]
-        For each row the position of its label in `classes`.
+    Labels
     """
+    if isinstance(y, Labels):
+        return y
     labels = label_array(y, name)
     if len(labels) != n:
         raise ValueError(
@@ -39,19 +54,17 @@ def as_labels(y: Any, n: int, name: str = "y") -> tuple[NDArray[Any], NDArray[np
         if high - low < max(4 * n, 1 << 16):
             return _encode_small_integers(labels, low)
     classes, codes = np.unique(labels, return_inverse=True)
-    return classes, codes.astype(np.int64, copy=False)
+    return Labels(classes, codes.astype(np.int64, copy=False))
 
 
-def _encode_small_integers(
-    labels: NDArray[Any], low: int
-) -> tuple[NDArray[Any], NDArray[np.int64]]:
+def _encode_small_integers(labels: NDArray[Any], low: int) -> Labels:
     """Encode without sorting: a table over the labels' range."""
     shifted = (labels.astype(np.int64) - low) if labels.dtype.kind == "i" else labels - labels.min()
     present = np.flatnonzero(np.bincount(shifted.astype(np.int64)))
     table = np.zeros(int(present[-1]) + 1, np.int64)
     table[present] = np.arange(len(present))
     classes = labels.min() + present.astype(labels.dtype)
-    return classes, table[shifted.astype(np.int64)]
+    return Labels(classes, table[shifted.astype(np.int64)])
 
 
 def label_array(y: Any, name: str) -> NDArray[Any]:
@@ -64,14 +77,16 @@ def label_array(y: Any, name: str) -> NDArray[Any]:
     if labels.dtype.kind in "OT":
         labels = _sortable(labels, name)
     if labels.dtype.kind == "f" and np.isnan(labels).any():
-        row = int(np.flatnonzero(np.isnan(labels))[0])
-        raise ValueError(f"{name}[{row}] is NaN; drop the row or give it a label")
+        raise _missing_label(int(np.flatnonzero(np.isnan(labels))[0]), np.nan, name)
     return labels
 
 
 def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
     kinds = sorted({type(label).__name__ for label in labels})
-    if len(kinds) > 1 or kinds == ["NoneType"]:
+    if len(kinds) > 1 or any(map(is_missing, labels[:1])):
+        for row, label in enumerate(labels):
+            if is_missing(label):
+                raise _missing_label(row, label, name)
         raise TypeError(
             f"{name} mixes labels of types {', '.join(kinds)}; convert them to one type, "
             f"for example [str(label) for label in {name}]"
@@ -79,11 +94,20 @@ def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
     return np.array(labels.tolist())
 
 
+def _missing_label(row: int, label: Any, name: str) -> ValueError:
+    return ValueError(
+        f"{name}[{row}] is missing ({label!r}); drop the row or give it a label, in pandas with "
+        f"{name}.fillna(...)"
+    )
+
+
 def as_row_indices(values: Any, n: int, name: str, owner: str, fix: str) -> NDArray[np.int64]:
     """Check a list of row numbers of `owner`, integers in [0, n); `fix` is for other dtypes."""
     rows = host_array(values, name)
     if rows.size == 0:
         return np.zeros(0, np.int64)
+    if rows.dtype == bool:
+        fix = f"of a mask take np.flatnonzero({name})"
     if rows.ndim != 1 or rows.dtype.kind not in "iu":
         raise TypeError(
             f"{name} must be a one-dimensional array of row numbers; got dtype {rows.dtype}, "

@@ -12,7 +12,15 @@ from numpy.typing import NDArray
 from expansive.arguments import as_choice
 from expansive.arrays import device as devices
 from expansive.arrays.device import DeviceArray, library_of
-from expansive.arrays.host import DTYPES, empty_aligned, host_array, not_real, real, to_host
+from expansive.arrays.host import (
+    DTYPES,
+    empty_aligned,
+    host_array,
+    not_real,
+    real,
+    to_host,
+    widened,
+)
 from expansive.arrays.libraries import Torch, from_bits
 
 Wrap = Callable[[Any], Any]
@@ -87,7 +95,7 @@ class Rows:
         """Give host rows as NumPy's floats: those of bfloat16, which NumPy lacks, as float32."""
         if self.dtype != "bfloat16":
             return cast(NDArray[np.floating[Any]], self.data)
-        return cast(NDArray[np.floating[Any]], (self.data.astype(np.uint32) << 16).view(np.float32))
+        return widened(cast(NDArray[Any], self.data))
 
 
 def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
@@ -120,7 +128,7 @@ def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
         return rows if device else rows.on_host()
     array, dtype, wrap = _on_host(x, name)
     _check_matrix(array.shape, name)
-    return Rows(np.ascontiguousarray(array), dtype, wrap)
+    return Rows(np.require(array, requirements=["C", "ALIGNED"]), dtype, wrap)
 
 
 def device_of(x: Any) -> str:
@@ -178,9 +186,10 @@ def require_finite(x: Rows, first_bad_row: int, largest: float = 0.0, name: str 
 
 def _check_matrix(shape: tuple[int, ...], name: str) -> None:
     if len(shape) != 2:
+        one_axis = f"{name}[None] for one row, {name}[:, None] for one feature"
+        fix = one_axis if len(shape) == 1 else f"for example {name}.reshape(len({name}), -1)"
         raise ValueError(
-            f"{name} must be a matrix [rows, features]; got shape {shape}; "
-            f"reshape it, for example {name}.reshape(len({name}), -1)"
+            f"{name} must be a matrix [rows, features]; got shape {shape}; reshape it: {fix}"
         )
     if 0 in shape:
         raise ValueError(f"{name} is empty: shape {shape}; it needs a row and a feature")
@@ -239,7 +248,7 @@ def _on_host(x: Any, name: str) -> tuple[NDArray[Any], str, Wrap]:
 def _torch_on_host(x: Any, name: str) -> tuple[NDArray[Any], str]:
     if Torch.dtype(x) == "bfloat16":
         return Torch.to_host(x), "bfloat16"
-    return real(Torch.to_host(x), name)
+    return real(host_array(x, name), name)
 
 
 # ---- output -----------------------------------------------------------------------------------
@@ -255,10 +264,10 @@ def _new_output(shape: tuple[int, int], dtype: str, x: Rows) -> Rows:
 def _host_output(out: Any) -> Rows:
     array, name, wrap = _on_host(out, "out")
     in_place = array.size == 0 or array.ctypes.data == _address(out)
-    if not (in_place and array.flags.c_contiguous and array.flags.writeable):
+    if not (in_place and array.flags.carray):
         raise ValueError(
-            f"out must be a writable, contiguous NumPy array or torch tensor in host memory, of "
-            f"{', '.join(DTYPES)} in native byte order"
+            f"out must be a writable, contiguous, aligned NumPy array or torch tensor in host "
+            f"memory, of {', '.join(DTYPES)} in native byte order"
         )
     return Rows(array, name, wrap)
 

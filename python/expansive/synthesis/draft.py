@@ -36,22 +36,26 @@ class Draft:
         self._backend = backend_for(x, backend)
         self._threads = thread_count(threads)
         self._x = arrays.as_rows(x, device=self._backend.TAKES_DEVICE_ARRAYS)
-        classes, codes = arrays.as_labels(y, len(self._x.data))
-        if len(classes) == 1:
-            raise ValueError(f"y holds one class only ({classes.tolist()[0]!r}); give at least two")
+        self._labels = arrays.as_labels(y, len(self._x.data))
+        classes, codes = self._labels
+        _check_classes(classes)
         wanted = rows_per_class(sampling_strategy, classes[codes])
         self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
+        if not self._sizes and len(classes) == len(codes):
+            raise ValueError(
+                f"y has {len(codes)} different labels for {len(codes)} rows: each is a class of "
+                "its own, and there is nothing to balance; give the classes of the rows"
+            )
         position = {label: code for code, label in enumerate(classes.tolist())}
         rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
         self.rows = {label: rows[position[label]] for label in self._sizes}
         self._classes = classes[[position[label] for label in self._sizes]]
-        self._codes = codes
 
     def index(self, searched: Classes) -> Index:
         """Make the rows ready to search for some, which refuses rows that are not finite."""
         return Index(
             self._x,
-            self._codes,
+            self._labels,
             backend=self._backend_name,
             threads=self._threads,
             expected_queries=max(1, sum(map(len, searched.values()))),
@@ -99,11 +103,25 @@ class Draft:
         return drawn
 
 
+def _check_classes(classes: NDArray[Any]) -> None:
+    if len(classes) == 1:
+        raise ValueError(f"y holds one class only ({classes.tolist()[0]!r}); give at least two")
+    if classes.dtype.kind != "f":
+        return
+    fractions = classes[classes != np.floor(classes)]
+    if len(fractions):
+        raise ValueError(
+            f"y holds {fractions[0]}, which is no class; give whole numbers or strings, of a "
+            "continuous y for example np.digitize(y, bins)"
+        )
+
+
 def rows_per_class(sampling_strategy: Any, labels: NDArray[Any]) -> dict[Any, int]:
     """How many synthetic rows each class gets, by imbalanced-learn's rules."""
     from imblearn.utils import check_sampling_strategy
 
-    wanted = check_sampling_strategy(sampling_strategy, labels, "over-sampling")
+    strategy = arguments.as_strategy(sampling_strategy, labels)
+    wanted = check_sampling_strategy(strategy, labels, "over-sampling")
     return {
         label.item() if isinstance(label, np.generic) else label: int(count)
         for label, count in wanted.items()

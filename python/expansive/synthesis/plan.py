@@ -91,7 +91,7 @@ class SynthesisPlan:
         x : array-like, shape [n, d]
             Embeddings; see `Index` for libraries and dtypes.
         y : array-like, shape [n]
-            Labels.
+            Labels: whole numbers, strings, booleans, categoricals.
         sampling_strategy : str, float, dict or callable
             As in imbalanced-learn; "auto" raises every class to the size of the largest.
         k : int
@@ -185,7 +185,7 @@ class SynthesisPlan:
         x: Any,
         y: Any,
         sampling_strategy: Any = "auto",
-        k: int = 10,
+        k: int | None = None,
         enemies: str = "nearest",
         expansion: tuple[float, float] = (0.0, 1.0),
         seed: int = 0,
@@ -195,15 +195,16 @@ class SynthesisPlan:
     ) -> SynthesisPlan:
         """Plan by the name of a method, one of `METHODS`, which takes the arguments it knows.
 
-        Parameters and errors as in `eos`.
+        Parameters and errors as in `eos`; a `k` of None is the method's own.
         """
         arguments.as_choice(method, METHODS, "method")
-        where: dict[str, Any] = {"backend": backend, "threads": threads}
-        if method == "eos":
-            return cls.eos(x, y, sampling_strategy, k, enemies, expansion, seed, **where)
+        options: dict[str, Any] = {"seed": seed, "backend": backend, "threads": threads}
+        if method == "random":
+            return cls.random(x, y, sampling_strategy, **options)
+        options |= {"expansion": expansion} | ({} if k is None else {"k": k})
         if method == "smote":
-            return cls.smote(x, y, sampling_strategy, k, expansion, seed, **where)
-        return cls.random(x, y, sampling_strategy, seed, **where)
+            return cls.smote(x, y, sampling_strategy, **options)
+        return cls.eos(x, y, sampling_strategy, enemies=enemies, **options)
 
     # ---- using a plan -------------------------------------------------------------------------
 
@@ -222,6 +223,17 @@ class SynthesisPlan:
         """Synthetic rows of each class that gets some."""
         sizes = np.diff(self._partners.sample_start)
         return dict(zip(self.classes.tolist(), sizes.tolist(), strict=True))
+
+    def __len__(self) -> int:
+        return self.n_samples
+
+    def __repr__(self) -> str:
+        n, d = self.shape
+        return (
+            f"SynthesisPlan({self.n_samples} rows of {len(self.classes)} classes, from {n} rows of "
+            f"{d} features in {self._contents.dtype}, seed={self._partners.seed}, "
+            f"backend={self._backend_name!r})"
+        )
 
     def labels(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
         """Give the labels of the synthetic rows [start, stop), in the type of y; see `generate`."""
