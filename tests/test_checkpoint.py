@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import json
 import os
 import time
 from pathlib import Path
@@ -11,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils.data import TensorDataset
 
 from expansive.train import rebalance_head
 from expansive.train.checkpoint import (
@@ -117,6 +120,39 @@ def test_rebalance_head_refuses_checkpoints_before_any_work(
     with pytest.raises(FileExistsError, match="give another folder, or remove them"):
         rebalance()
     assert contents(tmp_path) == files
+
+
+@pytest.mark.parametrize(("epoch", "reinit"), [(2, False), (2, True), (3, False)])
+def test_rebalance_head_continues_where_it_was_interrupted(
+    tmp_path: Path, epoch: int, reinit: bool
+) -> None:
+    trained = network()
+    trainer(trained).fit_backbone(blobs())
+
+    def rebalance(**more: Any) -> nn.Module:
+        model, rows = copy.deepcopy(trained), {"data": blobs(), "val_set": blobs(seed=4)}
+        settings = {"head_epochs": 3, "k": 3, "progress": False, "cpu": True} | more
+        return rebalance_head(model, "classifier.1", reinit_head=reinit, **rows, **settings)
+
+    straight = rebalance()
+    # Without a checkpoint it begins.
+    with pytest.raises(Killed):
+        rebalance(checkpoint_dir=tmp_path, on_epoch=kill_after("head", epoch), resume=True)
+    resumed = rebalance(checkpoint_dir=tmp_path, resume=True)
+    assert differing(resumed, states(straight)) == set()
+    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00002", "2-head-00003"]
+    with pytest.raises(CheckpointError, match="written with lr"):
+        rebalance(checkpoint_dir=tmp_path, resume=True, lr=0.5)
+
+
+def test_rebalance_head_does_not_continue_a_backbone(tmp_path: Path) -> None:
+    model = network()
+    trainer(model, checkpoint_dir=tmp_path).fit_backbone(blobs())
+    settings = {"head_epochs": 3, "k": 3, "progress": False, "cpu": True}
+    rebalance_head(
+        model, "classifier.1", data=blobs(), checkpoint_dir=tmp_path, resume=True, **settings
+    )
+    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00002", "2-head-00003"]
 
 
 def test_saving_replaces_a_checkpoint_of_the_same_name(tmp_path: Path) -> None:
@@ -234,14 +270,62 @@ def test_a_pickle_that_runs_code_is_refused(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("change", "rows"),
-    [({"lr": 0.5}, blobs()), ({"seed": 1}, blobs()), ({}, blobs((30, 20, 6)))],
+    [
+        ({"lr": 0.5}, blobs()),
+        ({"seed": 1}, blobs()),
+        ({"data": "others"}, blobs()),
+        ({}, blobs((30, 20, 6))),
+    ],
 )
 def test_the_checkpoint_of_another_run_is_refused(
     tmp_path: Path, change: dict[str, Any], rows: Any
 ) -> None:
+    interrupted(tmp_path, about={"data": "blobs"})
+    about = {"data": change.pop("data", "blobs")}
+    name = next(iter(change), "data" if about["data"] == "others" else "train_counts")
+    with pytest.raises(CheckpointError, match=f"written with {name}"):
+        trainer(checkpoint_dir=tmp_path, about=about, **change).fit(rows, resume=True)
+
+
+def test_labels_in_another_order_are_of_another_run(tmp_path: Path) -> None:
+    killed = trainer(checkpoint_dir=tmp_path, on_epoch=kill_after("backbone", 2))
+    with pytest.raises(Killed):
+        killed.fit(blobs(), blobs(seed=3))
+    turned = TensorDataset(*(tensor.flip(0) for tensor in blobs().tensors))
+    with pytest.raises(CheckpointError, match="written with train_labels='sha256:"):
+        trainer(checkpoint_dir=tmp_path).fit(turned, blobs(seed=3), resume=True)
+    with pytest.raises(CheckpointError, match="written with val_labels='sha256:"):
+        trainer(checkpoint_dir=tmp_path).fit(blobs(), turned, resume=True)
+    trainer(checkpoint_dir=tmp_path).fit(blobs(), blobs(seed=3), resume=True)
+
+
+def test_a_checkpoint_that_names_less_can_be_resumed(tmp_path: Path) -> None:
+    straight = trainer().fit(blobs())
     interrupted(tmp_path)
-    with pytest.raises(CheckpointError, match=f"written with {next(iter(change), 'train_counts')}"):
-        trainer(checkpoint_dir=tmp_path, **change).fit(rows, resume=True)
+    path = checkpoints(tmp_path)[-1] / "progress.json"
+    content = json.loads(path.read_text())
+    for name in ("train_labels", "val_labels"):
+        del content["progress"]["settings"][name]
+    path.write_text(json.dumps(content))
+    resumed = trainer(checkpoint_dir=tmp_path, about={"data": "blobs"})
+    resumed.fit(blobs(), resume=True)
+    assert differing(resumed.model, states(straight.model)) == set()
+
+
+def test_the_checkpoint_of_another_network_is_refused_and_changes_nothing(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    wider, longer = network(), network()
+    wider.body[0], wider.body[1] = nn.Linear(6, 8), nn.BatchNorm1d(8)
+    wider.classifier[1] = nn.Linear(8, 3)
+    longer.body.append(nn.Linear(16, 16))
+    for model, message in [
+        (wider, r"the shape of body\.0\.weight is \[16, 6\] there and \[8, 6\] here; resume with"),
+        (longer, r"shape of body\.4\.weight is missing there and \[16, 16\] here"),
+    ]:
+        before = states(model)
+        with pytest.raises(CheckpointError, match=message):
+            trainer(model, checkpoint_dir=tmp_path).fit(blobs(), resume=True)
+        assert differing(model, before) == set()
 
 
 def test_a_new_run_does_not_mix_with_an_old_one(tmp_path: Path) -> None:

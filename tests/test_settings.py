@@ -102,6 +102,14 @@ def test_numbers_of_numpy_train_the_same_network(tmp_path: Path) -> None:
     assert all(torch.equal(found[name], expected[name]) for name in expected)
 
 
+def test_what_the_run_is_about_is_recorded_beside_the_settings(tmp_path: Path) -> None:
+    about = {"data": "digits", "width": np.int64(4)}
+    fitted = trainer(about=about, checkpoint_dir=tmp_path).fit(blobs())
+    recorded = fitted.evaluate(blobs(seed=1)).settings
+    assert json.loads(json.dumps(recorded)) == recorded
+    assert recorded | {"data": "digits", "width": 4, "lr": 0.1} == recorded
+
+
 # Callables --------------------------------------------------------------------------------------
 
 
@@ -199,7 +207,7 @@ def test_training_in_another_precision_between_epochs_changes_none() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"head": "classifier.9"}, "body.0, .*classifier.1"),
+        ({"head": "classifier.9"}, "its last are body.2, body.3, classifier, .*0, classifier.1$"),
         ({"loss": "hinge"}, "unknown loss 'hinge'; choose one of 'ce'"),
         ({"method": "adasyn"}, "unknown method 'adasyn'; choose one of 'eos', 'smote', 'random'"),
         (
@@ -219,11 +227,41 @@ def test_training_in_another_precision_between_epochs_changes_none() -> None:
         ({"seed": -1}, r"seed must be an integer in \[0, 2\*\*64\)"),
         ({"momentum": -0.1}, "momentum must be at least 0"),
         ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\)"),
+        ({"schedule": print}, "unknown schedule <built-in function print>; choose one of"),
+        ({"about": {"lr": 1}}, "about names 'lr', which is a setting: call it something else"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trainer(**settings)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "adam"}, r"optimizer must be a function, such as lambda pa.*, not 'adam'"),
+        (
+            {"optimizer": torch.optim.SGD(network().parameters())},
+            r"optim\.SGD\(.*, not a SGD object",
+        ),
+        ({"on_epoch": "x"}, "on_epoch must be a function, such as print, not 'x'"),
+        ({"about": {"folder": Path()}}, "about must be a dict ready for JSON, such as {'data': 'd"),
+        ({"about": {"imbalance": float("nan")}}, "about must be a dict ready for JSON"),
+        ({"about": "digits"}, "about must be a dict ready for JSON"),
+    ],
+)
+def test_what_is_no_function_or_no_dict_is_refused(settings: dict[str, Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        trainer(**settings)
+
+
+@pytest.mark.parametrize("inside", ["", "checkpoints"])
+def test_a_file_in_place_of_the_folder_of_checkpoints_is_refused(
+    tmp_path: Path, inside: str
+) -> None:
+    (tmp_path / "taken").touch()
+    with pytest.raises(NotADirectoryError, match=r"checkpoint_dir is .*taken' is a file: name a f"):
+        trainer(checkpoint_dir=tmp_path / "taken" / inside)
 
 
 def test_a_log_in_no_folder_and_a_model_that_is_none_are_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
+from expansive.train import rebalance_head
 from expansive.train.data import COMPARED_ROWS, labels_of, split
 from expansive.train.embedding import embed
 from training import COUNTS, blobs, differing, network, states, trainer
@@ -168,8 +169,40 @@ def test_rows_to_predict_need_no_labels(label: Any) -> None:
     assert np.array_equal(fitted.predict(Changed(lambda y: label)), expected)
     with pytest.raises(TypeError, match="rows must be a torch Dataset, not a DataLoader"):
         fitted.predict(DataLoader(blobs()))
-    with pytest.raises(TypeError, match=r"rows must give .* pairs, not Tensor"):
-        fitted.predict(blobs().tensors[0])
+    with pytest.raises(TypeError, match=r"rows must give input tensors, alone or in pairs .* 3:"):
+        fitted.predict(TensorDataset(*blobs().tensors, torch.zeros(66)))
+    with pytest.raises(TypeError, match=r"rows must give input tensors, .* not dict: wrap it"):
+        fitted.predict([{"image": 0}])
+
+
+@pytest.mark.parametrize("rows", [TensorDataset(blobs().tensors[0]), blobs().tensors[0]])
+def test_rows_to_predict_may_be_inputs_alone(rows: Any) -> None:
+    fitted = trainer().fit(blobs())
+    assert np.array_equal(fitted.predict(rows), fitted.predict(blobs()))
+
+
+def test_a_network_that_was_only_loaded_predicts() -> None:
+    fitted = trainer().fit(blobs())
+    loaded = network(seed=9)
+    loaded.load_state_dict(fitted.model.state_dict())
+    found = trainer(loaded).predict(blobs(seed=1))
+    assert np.array_equal(found, fitted.predict(blobs(seed=1)))
+    assert found.dtype == np.int64
+
+
+def test_rebalance_head_names_its_own_argument() -> None:
+    model = network()
+    trainer(model).fit_backbone(blobs())
+    for rows, error, message in [
+        (DataLoader(blobs()), TypeError, "data must be a torch Dataset, not a DataLoader"),
+        (relabelled(lambda y: y * 2), ValueError, "data has no row of class 1"),
+        (relabelled(lambda y: y - 1), ValueError, "labels of data must be 0"),
+        (relabelled(lambda y: y * 0), ValueError, "data has one class only"),
+    ]:
+        with pytest.raises(error, match=message):
+            rebalance_head(model, "classifier.1", data=rows, cpu=True, progress=False)
+    with pytest.raises(ValueError, match="val_set has the label 3, which data does not have"):
+        rebalance_head(model, "classifier.1", data=blobs(), val_set=blobs((5, 5, 5, 5)), cpu=True)
 
 
 def test_embeddings_come_from_the_rows_without_augmentation() -> None:

@@ -62,7 +62,7 @@ def run(
     -------
     Evaluation
     """
-    runs.prepare(out)
+    runs.prepare(out, seed)
     if name is None:
         found = (fashion_mnist_folder() / "train-images-idx3-ubyte.gz").is_file()
         name = "fashion-mnist" if found else "digits"
@@ -76,6 +76,7 @@ def run(
         soft_wrap=True,
     )
     model, head = runs.network(MODEL, rows, seed)
-    chosen = {"seed": seed, **recipe, **settings}
+    about = {"model": MODEL, "data": name, "imbalance": imbalance, "n_max": n_max}
+    chosen = {"seed": seed, "about": about, **recipe, **settings}
     title = f"Expansive demo: {name}, long tail {imbalance}:1"
     return runs.train(model, head, rows, test, out, chosen, console, title=title)

@@ -10,6 +10,7 @@ from rich.console import Console
 from safetensors.torch import save_file
 
 from expansive import datasets, report
+from expansive.arguments import as_seed
 from expansive.datasets import ArrayData
 from expansive.files import atomic_write, check_folder
 from expansive.metrics import Evaluation
@@ -21,9 +22,15 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def prepare(out: Path) -> None:
-    """Make the folder of a run and see that it can be written to, before any work."""
-    out.mkdir(parents=True, exist_ok=True)
+def prepare(out: Path, seed: int) -> None:
+    """Check the seed, make the folder of a run and see that it can be written to."""
+    as_seed(seed)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except (FileExistsError, NotADirectoryError):
+        raise NotADirectoryError(
+            f"--out {str(out)!r} is a file or lies in one: name a folder, which may be new"
+        ) from None
     check_folder(out)
 
 

@@ -140,8 +140,31 @@ def load(path: Path) -> Checkpoint:
     return Checkpoint(content["progress"], weights, _read(path / "optimizer.pt", _read_optimizer))
 
 
+def restore(module: nn.Module, weights: Weights, folder: object) -> None:
+    """Load the weights of a checkpoint in `folder` into the network that they belong to.
+
+    Raises
+    ------
+    CheckpointError
+        When they are of another network, which stays as it is; names the first difference.
+    """
+    here = {name: list(value.shape) for name, value in module.state_dict().items()}
+    there = {name: list(value.shape) for name, value in weights.items()}
+    for name in here | there:
+        if here.get(name) != there.get(name):
+            raise CheckpointError(
+                f"the checkpoints in {str(folder)!r} are of another network: the shape of {name} "
+                f"is {there.get(name, 'missing')} there and {here.get(name, 'missing')} here; "
+                "resume with the network that they were written with, or give another "
+                "checkpoint_dir"
+            )
+    module.load_state_dict(weights)
+
+
 def check_same_run(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
     """Refuse a checkpoint that was written with other settings or other rows.
+
+    What a checkpoint does not name, such as one of an older version, is not compared.
 
     Raises
     ------
@@ -149,9 +172,9 @@ def check_same_run(path: Path, found: dict[str, Any], wanted: dict[str, Any]) ->
         Names the first setting that differs.
     """
     for name in wanted:
-        if found.get(name) != wanted[name]:
+        if name in found and found[name] != wanted[name]:
             raise CheckpointError(
-                f"checkpoint {str(path)!r} was written with {name}={found.get(name)!r}, and this "
+                f"checkpoint {str(path)!r} was written with {name}={found[name]!r}, and this "
                 f"run has {wanted[name]!r}: use the same, or another checkpoint_dir"
             )
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import random
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
 
 Pairs = Dataset[Any]
@@ -26,7 +28,7 @@ class Batches(Dataset[Any]):
 
 
 class Unlabelled(Subset[Any]):
-    """All rows of a data set whose labels do not matter, whatever they are: each gets 0."""
+    """All rows of a data set whose labels do not matter, if it has any: each gets 0."""
 
     def __init__(self, rows: Pairs) -> None:
         _check_rows(rows, "rows")
@@ -36,7 +38,7 @@ class Unlabelled(Subset[Any]):
         return self.__getitems__([row])[0]
 
     def __getitems__(self, rows: list[int]) -> list[tuple[Any, int]]:
-        return [(_pair(row, "rows")[0], 0) for row in super().__getitems__(rows)]
+        return [(_input(row), 0) for row in super().__getitems__(rows)]
 
 
 class Split(NamedTuple):
@@ -54,6 +56,9 @@ class Split(NamedTuple):
         Rows of `train` per class.
     classes : list of str
         Names of the classes.
+    label_hashes : dict
+        Tells other labels, or another order of them, from those that were given as training and
+        as validation set (None without one).
     """
 
     train: Pairs
@@ -61,6 +66,7 @@ class Split(NamedTuple):
     val: Pairs | None
     counts: NDArray[np.int64]
     classes: list[str]
+    label_hashes: dict[str, str | None]
 
 
 class Shuffle(Sampler[int]):
@@ -78,7 +84,12 @@ class Shuffle(Sampler[int]):
 
 
 def split(
-    train_set: Pairs, val_set: Pairs | None, embed_set: Pairs | None, val_fraction: float, seed: int
+    train_set: Pairs,
+    val_set: Pairs | None,
+    embed_set: Pairs | None,
+    val_fraction: float,
+    seed: int,
+    name: str = "train_set",
 ) -> Split:
     """Check the data sets and part the training rows from the validation rows.
 
@@ -95,6 +106,8 @@ def split(
         with one.
     seed : int
         Decides which rows are taken, together with the labels.
+    name : str
+        What error messages call `train_set`.
 
     Raises
     ------
@@ -104,25 +117,29 @@ def split(
         For an empty data set, labels that are not 0 ... n_classes - 1 with a row each, or an
         `embed_set` that does not match.
     """
-    labels = labels_of(train_set, "train_set")
-    counts = _class_counts(labels)
+    labels = labels_of(train_set, name)
+    counts = _class_counts(labels, name)
     plain = train_set if embed_set is None else embed_set
     if embed_set is not None and not np.array_equal(labels_of(embed_set, "embed_set"), labels):
         raise ValueError(
-            "embed_set must hold the rows of train_set in the same order without augmentation, "
+            f"embed_set must hold the rows of {name} in the same order without augmentation, "
             "and its labels differ"
         )
     classes = _class_names(train_set, len(counts))
+    hashes: dict[str, str | None] = {"train_labels": _hash(labels), "val_labels": None}
     if val_set is not None:
-        _check_val_labels(labels_of(val_set, "val_set"), len(counts))
-        return Split(train_set, plain, val_set, counts, classes)
+        val_labels = labels_of(val_set, "val_set")
+        _check_val_labels(val_labels, len(counts), name)
+        hashes["val_labels"] = _hash(val_labels)
+        return Split(train_set, plain, val_set, counts, classes, hashes)
     if val_fraction == 0:
-        return Split(train_set, plain, None, counts, classes)
+        return Split(train_set, plain, None, counts, classes, hashes)
     taken = _stratified(labels, val_fraction, seed)
     val_rows, train_rows = np.flatnonzero(taken).tolist(), np.flatnonzero(~taken).tolist()
     kept = np.bincount(labels[~taken], minlength=len(counts))
     val = Subset(plain, val_rows) if val_rows else None
-    return Split(Subset(train_set, train_rows), Subset(plain, train_rows), val, kept, classes)
+    shown, plain = Subset(train_set, train_rows), Subset(plain, train_rows)
+    return Split(shown, plain, val, kept, classes, hashes)
 
 
 def labels_of(rows: Pairs, name: str) -> NDArray[np.int64]:
@@ -234,6 +251,19 @@ def _pair(row: Any, name: str) -> Any:
     )
 
 
+def _input(row: Any) -> Any:
+    """Take the input out of a row whose label does not matter, or is not there."""
+    if isinstance(row, tuple | list) and len(row) in (1, 2):
+        return row[0]
+    if isinstance(row, Tensor | np.ndarray):
+        return row
+    items = f" of {len(row)}" if isinstance(row, tuple | list) else ""
+    raise TypeError(
+        "rows must give input tensors, alone or in pairs with a label, not "
+        f"{type(row).__name__}{items}: wrap it in a Dataset whose __getitem__ returns the input"
+    )
+
+
 def _as_label(label: Any, name: str) -> int:
     number = _whole_number(label)
     if number is None:
@@ -288,24 +318,28 @@ def _stratified(labels: NDArray[np.int64], fraction: float, seed: int) -> NDArra
     return taken
 
 
-def _class_counts(labels: NDArray[np.int64]) -> NDArray[np.int64]:
+def _hash(labels: NDArray[np.int64]) -> str:
+    return f"sha256:{hashlib.sha256(labels.astype('<i8').tobytes()).hexdigest()[:16]}"
+
+
+def _class_counts(labels: NDArray[np.int64], name: str) -> NDArray[np.int64]:
     if labels.min() < 0:
-        raise ValueError(f"labels of train_set must be 0 ... n_classes - 1, not {labels.min()}")
+        raise ValueError(f"labels of {name} must be 0 ... n_classes - 1, not {labels.min()}")
     counts = np.bincount(labels)
     if len(counts) < 2:
-        raise ValueError("train_set has one class only: give at least two")
+        raise ValueError(f"{name} has one class only: give at least two")
     if not counts.all():
         raise ValueError(
-            f"train_set has no row of class {int(np.argmin(counts))} although its largest label "
+            f"{name} has no row of class {int(np.argmin(counts))} although its largest label "
             f"is {len(counts) - 1}: number the classes 0 ... n_classes - 1 without holes"
         )
     return counts
 
 
-def _check_val_labels(labels: NDArray[np.int64], n_classes: int) -> None:
+def _check_val_labels(labels: NDArray[np.int64], n_classes: int, name: str) -> None:
     unknown = labels[(labels < 0) | (labels >= n_classes)]
     if len(unknown):
-        raise ValueError(f"val_set has the label {unknown[0]}, which train_set does not have")
+        raise ValueError(f"val_set has the label {unknown[0]}, which {name} does not have")
 
 
 def _class_names(rows: Pairs, n_classes: int) -> list[str]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, cast
 import numpy as np
 import torch
 from accelerate import Accelerator
-from accelerate.utils import send_to_device
+from accelerate.utils import convert_to_fp32, send_to_device
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.utils.data import default_collate
@@ -19,6 +19,9 @@ from expansive.train.data import Batches, Pairs, keeping_generators, loader
 
 CHECKED_ROWS = 4
 """Rows that are enough to see what a head does."""
+
+LISTED_MODULES = 5
+"""Modules that are named where none has the name given: a head is among the last."""
 
 
 class Embeddings(NamedTuple):
@@ -81,27 +84,32 @@ def find_head(model: nn.Module, head: str) -> nn.Module:
     Raises
     ------
     ValueError
-        When there is none of that name; lists those there are.
+        When there is none of that name; lists the last ones.
     """
     modules: dict[str, nn.Module] = dict(model.named_modules())
     del modules[""]
     if head not in modules:
         raise ValueError(
             f"head must name a module of the model, and {head!r} does not; "
-            f"it has {', '.join(modules) or 'no modules'}"
+            f"its last are {', '.join([*modules][-LISTED_MODULES:]) or 'none: it has no modules'}"
         )
     return modules[head]
 
 
-def logits_of(output: Any, n_classes: int, giver: str = "the network") -> Tensor:
-    """Give the logits [batch, n_classes] in what a module returned: itself, or its `logits`."""
+def logits_of(output: Any, n_classes: int | None, giver: str = "the network") -> Tensor:
+    """Give the logits [batch, n_classes] in what a module returned: itself, or its `logits`.
+
+    Of any number of classes for None.
+    """
     logits = getattr(output, "logits", output)
-    if not isinstance(logits, Tensor) or logits.ndim != 2 or logits.shape[1] != n_classes:
-        found = list(logits.shape) if isinstance(logits, Tensor) else type(logits).__name__
-        raise ValueError(
-            f"{giver} must give logits of shape [batch, {n_classes}], one per class, not {found}"
-        )
-    return logits
+    shape = list(logits.shape) if isinstance(logits, Tensor) else []
+    if isinstance(logits, Tensor) and len(shape) == 2 and n_classes in (None, shape[1]):
+        return logits
+    found = shape if isinstance(logits, Tensor) else type(logits).__name__
+    wanted = "n_classes" if n_classes is None else n_classes
+    raise ValueError(
+        f"{giver} must give logits of shape [batch, {wanted}], one per class, not {found}"
+    )
 
 
 def embed(
@@ -144,7 +152,7 @@ def embed(
 
 def check_head(
     model: nn.Module, head: str, rows: Pairs, n_classes: int, accelerator: Accelerator
-) -> None:
+) -> tuple[Tensor, Tensor]:
     """Pass a few rows through the model, and refuse a head that does not make its logits.
 
     Parameters
@@ -161,6 +169,13 @@ def check_head(
     accelerator : Accelerator
         Gives the device and the precision.
 
+    Returns
+    -------
+    logits : Tensor, shape [n, n_classes]
+        Of these rows, as a loss gets them in training.
+    labels : Tensor of int64, shape [n]
+        Their labels, on the same device.
+
     Raises
     ------
     ValueError
@@ -173,8 +188,8 @@ def check_head(
     # Not inference_mode: what a model keeps from its first call must be fit for training.
     with keeping_generators(device), keeping_modes(model), torch.no_grad(), accelerator.autocast():
         model.eval()
-        first = range(min(CHECKED_ROWS, len(cast(Sized, rows))))
-        inputs = send_to_device(default_collate([rows[row][0] for row in first]), device)
+        pairs = [rows[row] for row in range(min(CHECKED_ROWS, len(cast(Sized, rows))))]
+        inputs = send_to_device(default_collate([x for x, _ in pairs]), device)
         with _catching(model, head) as take:
             output = model(inputs)
             embedding = take(output)
@@ -185,12 +200,15 @@ def check_head(
             f"the logits of the model are not those that its head {head!r} gives: name its last "
             "module; where more follows, such as a scale, put it and the last layer into one module"
         )
+    labels = torch.tensor([int(label) for _, label in pairs], device=device)
+    mixed = accelerator.mixed_precision != "no"
+    return convert_to_fp32(given) if mixed else given, labels
 
 
 def predict(
     module: nn.Module,
     rows: Pairs,
-    n_classes: int,
+    n_classes: int | None,
     accelerator: Accelerator,
     batch_size: int = 128,
     num_workers: int = 0,

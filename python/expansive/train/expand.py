@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,6 +25,7 @@ SLICE_ROWS = 1 << 16
 """Synthetic rows that are made at a time where all of them are looked at."""
 
 
+@runtime_checkable
 class Plan(Protocol):
     """What the phases ask of a plan; `SynthesisPlan` is one."""
 
@@ -55,9 +56,20 @@ def make_plan(x: Tensor, y: Tensor, settings: Settings) -> Plan:
     -------
     Plan
         Deterministic for given embeddings and seed, as far as a callable is.
+
+    Raises
+    ------
+    TypeError
+        When a callable gives something else than a plan.
     """
     if callable(settings.method):
-        return settings.method(x, y)
+        plan = settings.method(x, y)
+        if not isinstance(plan, Plan):
+            raise TypeError(
+                "method must give a SynthesisPlan, or an object that has n_samples, labels(start, "
+                f"stop) and generate_rows(x, rows) as it does, not {type(plan).__name__}"
+            )
+        return plan
     return SynthesisPlan.by_method(
         settings.method,
         x,

@@ -10,6 +10,7 @@ from torch import nn
 
 from expansive.train import checkpoint
 from expansive.train.checkpoint import Checkpoint, Weights
+from expansive.train.data import Split
 from expansive.train.loop import Record, State
 from expansive.train.settings import Settings
 
@@ -32,14 +33,15 @@ class Journal:
         self.folder = None if folder is None else Path(folder)
         self.log_path = None if settings.log_path is None else Path(settings.log_path)
 
-    def run(self, counts: list[int]) -> dict[str, Any]:
-        """Describe the run with these training rows per class, as JSON gives it back."""
-        run = self.settings.record() | {"head": self.head, "train_counts": counts}
+    def run(self, rows: Split) -> dict[str, Any]:
+        """Describe the run on these rows, as JSON gives it back: what resuming compares."""
+        of_rows = {"train_counts": rows.counts.tolist()} | rows.label_hashes
+        run = self.settings.record() | {"head": self.head} | of_rows
         described: dict[str, Any] = json.loads(json.dumps(run))
         return described
 
-    def newest(self, counts: list[int]) -> Checkpoint | None:
-        """Read the newest checkpoint of this run, or give None when there is none yet.
+    def newest(self, rows: Split, phase: str = "*") -> Checkpoint | None:
+        """Read the newest checkpoint of this run, of one phase or of all; None without one.
 
         Raises
         ------
@@ -50,11 +52,11 @@ class Journal:
         """
         if self.folder is None:
             raise ValueError("resume=True needs checkpoint_dir, the folder of the checkpoints")
-        found = checkpoint.checkpoints(self.folder)
+        found = checkpoint.checkpoints(self.folder, phase)
         if not found:
             return None
         saved = checkpoint.load(found[-1])
-        checkpoint.check_same_run(found[-1], saved.progress.settings, self.run(counts))
+        checkpoint.check_same_run(found[-1], saved.progress.settings, self.run(rows))
         return saved
 
     def require_empty(self, phase: str = "*") -> None:
@@ -67,8 +69,8 @@ class Journal:
             names = ", ".join(path.name for path in found)
             raise FileExistsError(
                 f"checkpoint_dir {str(self.folder)!r} holds the checkpoints of a run, {names}: "
-                "continue it with resume=True in fit or fit_backbone, give another folder, or "
-                "remove them"
+                "continue it with resume=True in what wrote them (fit, fit_backbone or "
+                "rebalance_head), give another folder, or remove them"
             )
 
     def enter(

@@ -180,8 +180,9 @@ class _Loop:
         loss = total / rows
         if not math.isfinite(loss):
             raise FloatingPointError(
-                f"the loss of the {phase.name} is {loss} in epoch {epoch + 1}: lower lr "
-                f"(now {settings.lr}) or lengthen warmup_epochs (now {settings.warmup_epochs})"
+                f"the loss of the {phase.name} is {loss} in epoch {epoch + 1}: lower lr (now "
+                f"{settings.lr}), lengthen warmup_epochs (now {settings.warmup_epochs}), or look "
+                "for NaN in the rows"
             )
         return {"lr": self.rates[0] * share, "loss": loss}
 

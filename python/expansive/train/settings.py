@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import gc
+import json
 import os
 import re
 from collections.abc import Callable, Collection, Mapping
-from dataclasses import dataclass, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import partial
 from numbers import Real
 from pathlib import Path
@@ -41,6 +42,11 @@ _CHOICES: dict[str, Collection[Any]] = {
     "select": ("best", "last"),
     "mixed_precision": (None, "no", "bf16"),
 }
+_OR_CALLABLE = ("loss", "head_loss", "method")
+_CALLABLES = {
+    "optimizer": "lambda parameters: torch.optim.SGD(parameters, lr=0.1)",
+    "on_epoch": "print",
+}
 
 
 @dataclass(kw_only=True, eq=False)
@@ -67,6 +73,7 @@ class Settings:
     val_fraction: float = 0.1
     select: str = "best"
     seed: int = 0
+    about: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_dir: str | os.PathLike[str] | None = None
     log_path: str | os.PathLike[str] | None = None
     cpu: bool = False
@@ -96,10 +103,20 @@ class Settings:
                 given = getattr(self, name).__name__
                 raise TypeError(f"{name} must be an instance, such as {given}(), not the class")
         for name, choices in _CHOICES.items():
-            if not callable(getattr(self, name)):
+            if name not in _OR_CALLABLE or not callable(getattr(self, name)):
                 as_choice(getattr(self, name), choices, name)
+        for name, example in _CALLABLES.items():
+            value = getattr(self, name)
+            if value is not None and not callable(value):
+                shown = (
+                    repr(value) if isinstance(value, str) else f"a {type(value).__name__} object"
+                )
+                raise TypeError(f"{name} must be a function, such as {example}, not {shown}")
+        self.about = _as_about(self.about)
         if self.mixed_precision is None:
             self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+        if self.checkpoint_dir is not None:
+            _check_no_file(Path(self.checkpoint_dir))
         if self.log_path is not None and not Path(self.log_path).parent.is_dir():
             raise FileNotFoundError(
                 f"log_path is {str(self.log_path)!r}, and its folder does not exist; "
@@ -127,15 +144,13 @@ class Settings:
         """Give the settings that decide the result, ready for JSON; a callable by its name.
 
         A dataclass, such as a configured loss, and a `functools.partial` with their parameters.
+        What `about` names stands beside them.
         """
-        return {
-            field.name: _plain(getattr(self, field.name))
-            for field in fields(Settings)
-            if field.name not in _WITHOUT_INFLUENCE
-        }
+        names = [setting.name for setting in fields(Settings) if setting.name not in _NOT_RECORDED]
+        return dict(self.about) | {name: _plain(getattr(self, name)) for name in names}
 
 
-_WITHOUT_INFLUENCE = {"checkpoint_dir", "log_path", "num_workers", "progress", "on_epoch"}
+_NOT_RECORDED = {"about", "checkpoint_dir", "log_path", "num_workers", "progress", "on_epoch"}
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 
@@ -161,6 +176,32 @@ def _as_float(value: Any, name: str) -> float:
     if not isinstance(number, Real):
         raise TypeError(f"{name} must be a number, such as 0.1, not {value!r}")
     return float(number)
+
+
+def _as_about(about: Any) -> dict[str, Any]:
+    """Check what the caller says of the run, since it goes to checkpoints and results."""
+    plain = without_numpy(about)
+    try:
+        json.dumps(plain, allow_nan=False)
+        plain = dict(plain)
+    except (TypeError, ValueError) as error:
+        example = {"data": "digits"}
+        raise TypeError(
+            f"about must be a dict ready for JSON, such as {example}, not {about!r}: {error}"
+        ) from None
+    taken = [name for name in plain if name in {setting.name for setting in fields(Settings)}]
+    if taken:
+        raise ValueError(f"about names {taken[0]!r}, which is a setting: call it something else")
+    return plain
+
+
+def _check_no_file(folder: Path) -> None:
+    for part in (folder, *folder.parents):
+        if part.is_file():
+            raise NotADirectoryError(
+                f"checkpoint_dir is {str(folder)!r}, and {str(part)!r} is a file: name a folder, "
+                "which may be new"
+            )
 
 
 def _plain(value: Any) -> Any:

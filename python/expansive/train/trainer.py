@@ -5,9 +5,9 @@ from __future__ import annotations
 import copy
 import time
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import nn
 
@@ -22,6 +22,7 @@ from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
 from expansive.train.journal import Journal
 from expansive.train.loop import Phase, Record, State, seeded, train
+from expansive.train.losses.trial import try_loss
 from expansive.train.settings import Settings
 
 
@@ -90,6 +91,9 @@ class ThreePhaseTrainer(Settings):
     seed : int
         Decides split, order, augmentation, dropout and synthetic rows. The model's first weights
         are the caller's.
+    about : dict
+        What else the run is, ready for JSON, such as ``{"data": "digits"}``: kept with the settings
+        in checkpoints and results, and compared with them on resuming.
     checkpoint_dir : path-like or None
         Folder for a checkpoint after each epoch.
     log_path : path-like or None
@@ -125,8 +129,9 @@ class ThreePhaseTrainer(Settings):
     Runs on whatever accelerate finds: one device, or the processes of ``accelerate launch``. On
     the CPU the result is the same bits for the same seed, threads and library versions.
 
-    Of a callable, checkpoints and results keep the name alone, with the parameters of a dataclass
-    or a `functools.partial`: resuming cannot tell two that differ in anything else.
+    Resuming compares the settings that decide the result, `head`, `about`, the shapes of the
+    network, and of the data the labels in their order. Not the inputs, and of a callable the name
+    alone, with the parameters of a dataclass or a `functools.partial`.
     """
 
     model: nn.Module
@@ -167,7 +172,8 @@ class ThreePhaseTrainer(Settings):
             The rows of `train_set` in the same order without augmentation, to embed and to
             validate on; None when `train_set` has no augmentation.
         resume : bool
-            Continue from the newest checkpoint, if there is one.
+            Continue from the newest checkpoint, if there is one; it must be of the same run, see
+            the notes of the class.
 
         Returns
         -------
@@ -177,7 +183,7 @@ class ThreePhaseTrainer(Settings):
         Raises
         ------
         ValueError, TypeError
-            For data that does not fit, before any work.
+            For data or a loss that does not fit, before any work.
         CheckpointError
             When the checkpoint is damaged or belongs to another run.
         FileExistsError
@@ -222,6 +228,18 @@ class ThreePhaseTrainer(Settings):
         """
         self._train_head()
 
+    def rebalance(
+        self, data: Pairs, val_set: Pairs | None = None, *, resume: bool = False
+    ) -> ThreePhaseTrainer:
+        """Run phases 2 and 3 on the network as it is; see `rebalance_head`."""
+        if not resume:
+            self._journal.require_empty("head")
+        rows = self._split(data, val_set, None, "data")
+        self._resumed = self._restored(rows, "head") if resume else None
+        self._expand(rows)
+        self._train_head()
+        return self
+
     def evaluate(self, test_set: Pairs) -> Evaluation:
         """Compare the heads of phase 1 and phase 3 on a test set.
 
@@ -262,12 +280,11 @@ class ThreePhaseTrainer(Settings):
         Parameters
         ----------
         rows : Dataset
-            (input tensor, label) pairs; the labels are not used.
+            Input tensors, or (input tensor, label) pairs; the labels are not used.
         """
-        n_classes = len(self._expanded()[0].classes)
         inputs = Unlabelled(rows)
         _, predicted = predict(
-            self.model, inputs, n_classes, self.accelerator(), self.batch_size, self.num_workers
+            self.model, inputs, None, self.accelerator(), self.batch_size, self.num_workers
         )
         return predicted
 
@@ -278,14 +295,19 @@ class ThreePhaseTrainer(Settings):
         self._resumed = None
         if not resume:
             self._journal.require_empty()
-        saved = self._journal.newest(rows.counts.tolist()) if resume else None
-        if saved is not None:
-            self.model.load_state_dict(saved.weights["model"])
-            self.seconds = dict(saved.progress.seconds)
+        saved = self._restored(rows) if resume else None
         if saved is not None and saved.progress.phase == "head":
             self._resumed = saved
             return
         self._train(backbone_phase(self.model, rows, self), rows, saved, {})
+
+    def _restored(self, rows: Split, phase: str = "*") -> Checkpoint | None:
+        """Put the network back as it is in the newest checkpoint of this run, if there is one."""
+        saved = self._journal.newest(rows, phase)
+        if saved is not None:
+            checkpoint.restore(self.model, saved.weights["model"], self.checkpoint_dir)
+            self.seconds = dict(saved.progress.seconds)
+        return saved
 
     def _expand(self, rows: Split) -> Plan:
         started = time.perf_counter()
@@ -305,7 +327,7 @@ class ThreePhaseTrainer(Settings):
             self._journal.require_empty("head")
         self._before = copy.deepcopy(self._head)
         if saved is not None:
-            self._before.load_state_dict(saved.weights["before"])
+            checkpoint.restore(self._before, saved.weights["before"], self.checkpoint_dir)
         elif self.reinit_head:
             with seeded((self.seed,), self.accelerator().device):
                 reinitialise(self._head)
@@ -316,7 +338,7 @@ class ThreePhaseTrainer(Settings):
     def _train(
         self, phase: Phase, rows: Split, saved: Checkpoint | None, extra: dict[str, Weights]
     ) -> None:
-        settings = self._journal.run(rows.counts.tolist())
+        settings = self._journal.run(rows)
         state = State(Progress(phase.name, seconds=self.seconds, settings=settings))
         if saved is not None:
             state = State(saved.progress, saved.weights.get("best"), saved.optimizer)
@@ -337,8 +359,14 @@ class ThreePhaseTrainer(Settings):
             raise RuntimeError("there are no embeddings and no plan yet: call fit or expand first")
         return self._rows, self.embeddings, self.plan
 
-    def _split(self, train_set: Pairs, val_set: Pairs | None, embed_set: Pairs | None) -> Split:
-        rows = split(train_set, val_set, embed_set, self.val_fraction, self.seed)
+    def _split(
+        self,
+        train_set: Pairs,
+        val_set: Pairs | None,
+        embed_set: Pairs | None,
+        name: str = "train_set",
+    ) -> Split:
+        rows = split(train_set, val_set, embed_set, self.val_fraction, self.seed, name)
         if self.select == "best" and rows.val is None:
             raise ValueError(
                 "select='best' needs validation rows: give val_set, a val_fraction above 0 with "
@@ -346,54 +374,10 @@ class ThreePhaseTrainer(Settings):
             )
         # What phase 2 would refuse is refused before phase 1.
         rows_per_class(self.sampling_strategy, np.repeat(np.arange(len(rows.counts)), rows.counts))
-        check_head(self.model, self.head, rows.plain, len(rows.counts), self.accelerator())
+        logits, labels = check_head(
+            self.model, self.head, rows.plain, len(rows.counts), self.accelerator()
+        )
+        counts = torch.as_tensor(rows.counts, device=logits.device)
+        try_loss(self.loss, "loss", logits, labels, counts)
+        try_loss(self.head_loss, "head_loss", logits, labels, counts)
         return rows
-
-
-def rebalance_head(
-    model: nn.Module,
-    head: str = "fc",
-    *,
-    data: Pairs,
-    val_set: Pairs | None = None,
-    **settings: Any,
-) -> nn.Module:
-    """Run phases 2 and 3 on a network that is already trained.
-
-    Parameters
-    ----------
-    model : Module
-        The trained network, moved to the device that accelerate gives. Its head is trained in
-        place, nothing else changes.
-    head : str
-        Dotted name of its last module.
-    data : Dataset
-        The rows it was trained on, without augmentation: (input tensor, int label) pairs.
-    val_set : Dataset or None
-        Rows it was not trained on, to select the best epoch by; None: the last epoch is taken,
-        since a network has nothing to select by on rows that it knows.
-    **settings
-        As for `ThreePhaseTrainer`.
-
-    Returns
-    -------
-    Module
-        `model`.
-
-    Raises
-    ------
-    ValueError, TypeError
-        As `ThreePhaseTrainer` and its `fit` do, before any work.
-    FileExistsError
-        When `checkpoint_dir` holds checkpoints of a phase 3.
-
-    Examples
-    --------
-    >>> rebalance_head(network, "classifier.2", data=train_set, head_epochs=10)  # doctest: +SKIP
-    """
-    select: dict[str, Any] = {"select": "last", "val_fraction": 0.0} if val_set is None else {}
-    trainer = ThreePhaseTrainer(model, head, **(select | settings))
-    trainer._journal.require_empty("head")
-    trainer.expand(data, val_set)
-    trainer.fit_head()
-    return model
