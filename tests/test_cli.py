@@ -4,181 +4,18 @@ import sys
 import numpy as np
 import pytest
 
-from expansive import cli, files, report
+import expansive
+from command_line import imbalanced, run
+from expansive import cli, datasets, files, report
 from expansive.cli import demo
-from expansive.files import SUFFIXES
-from expansive.synthesis import SynthesisPlan
 
 pytestmark = pytest.mark.train
-
-
-@pytest.fixture(autouse=True)
-def _plain_wide_terminal(monkeypatch):
-    from expansive.cli import commands
-
-    monkeypatch.delenv(cli.TRACEBACK, raising=False)
-    monkeypatch.setattr(commands.console, "_width", 200)
-
-
-def run(capsys, *arguments):
-    status = cli.main([str(argument) for argument in arguments])
-    shown = capsys.readouterr()
-    return status, shown.out, shown.err
-
-
-def imbalanced():
-    rng = np.random.default_rng(0)
-    x = rng.normal(size=(40, 3)).astype(np.float32)
-    return x, np.array([0] * 25 + [1] * 10 + [2] * 5)
 
 
 @pytest.fixture
 def source(tmp_path):
     files.save_arrays(tmp_path / "in.npz", *imbalanced())
     return tmp_path / "in.npz"
-
-
-# ---- oversample -------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("suffix", SUFFIXES)
-def test_oversample_writes_the_rows_and_the_plan_in_every_format(source, tmp_path, capsys, suffix):
-    target = tmp_path / f"out{suffix}"
-    labels = tmp_path / "out_y.npy" if suffix == ".npy" else None
-    extra = ["--out-labels", labels] if labels else []
-    status, shown, _ = run(capsys, "oversample", source, target, "--seed", 3, "--k", 4, *extra)
-    assert status == 0
-    assert "40 rows and 35 synthetic ones" in shown
-    x, y = imbalanced()
-    plan = SynthesisPlan.eos(x, y, k=4, seed=3)
-    made_x, made_y = files.load_arrays(target, labels=labels)
-    assert made_x.dtype == np.float32
-    np.testing.assert_array_equal(made_x, np.concatenate([x, plan.generate(x, 0, 35)]))
-    np.testing.assert_array_equal(made_y, np.concatenate([y, plan.labels(0, 35)]))
-    assert np.bincount(made_y).tolist() == [25, 25, 25]
-
-
-def test_oversample_in_slices_gives_the_same_rows(source, tmp_path, capsys, monkeypatch):
-    from expansive.cli import commands
-
-    run(capsys, "oversample", source, tmp_path / "whole.npz")
-    monkeypatch.setattr(commands, "ROWS_PER_SLICE", 7)
-    run(capsys, "oversample", source, tmp_path / "sliced.npz")
-    whole, sliced = (files.load_arrays(tmp_path / f"{name}.npz") for name in ("whole", "sliced"))
-    np.testing.assert_array_equal(whole[0], sliced[0])
-    np.testing.assert_array_equal(whole[1], sliced[1])
-
-
-@pytest.mark.parametrize(
-    ("strategy", "make"),
-    [
-        ("eos", SynthesisPlan.eos),
-        ("smote", SynthesisPlan.smote),
-        ("random", SynthesisPlan.random),
-    ],
-)
-def test_oversample_draws_from_as_many_neighbours_as_the_method(
-    source, tmp_path, capsys, strategy, make
-):
-    run(capsys, "oversample", source, tmp_path / "o.npz", "--method", strategy)
-    x, y = imbalanced()
-    made, _ = files.load_arrays(tmp_path / "o.npz")
-    np.testing.assert_array_equal(made[40:], make(x, y).generate(x, 0, 35))
-
-
-def test_oversample_a_mapped_npy_of_images_to_half_precision(tmp_path, capsys):
-    x, y = imbalanced()
-    images = np.repeat(x[:, :, None, None], 2, axis=3)
-    files.save_arrays(tmp_path / "x.npy", images, y, labels=tmp_path / "y.npy")
-    status, _, _ = run(
-        capsys,
-        *("oversample", tmp_path / "x.npy", tmp_path / "o.npz"),
-        *("--labels", tmp_path / "y.npy", "--dtype", "float16"),
-    )
-    assert status == 0
-    made, _ = files.load_arrays(tmp_path / "o.npz")
-    assert made.shape == (75, 3, 1, 2)
-    assert made.dtype == np.float16
-
-
-@pytest.mark.parametrize(
-    ("kind", "written"),
-    [
-        *(("bool", "float32"), ("uint8", "float32"), ("int16", "float32")),
-        *(("int32", "float64"), ("int64", "float64"), ("uint64", "float64")),
-        *(("float16", "float16"), ("float64", "float64")),
-    ],
-)
-def test_oversample_writes_the_rows_of_in_as_they_are(tmp_path, capsys, kind, written):
-    x, y = imbalanced()
-    x = (1000 * x).astype(kind)
-    if np.dtype(kind).kind in "iu":
-        x[0] = np.iinfo(kind).max >> 11 if kind.endswith("64") else np.iinfo(kind).max
-    files.save_arrays(tmp_path / "in.npz", x, y)
-    assert run(capsys, "oversample", tmp_path / "in.npz", tmp_path / "o.npz")[0] == 0
-    made, _ = files.load_arrays(tmp_path / "o.npz")
-    assert made.dtype == written
-    np.testing.assert_array_equal(made[:40], x)
-
-
-def test_oversample_bfloat16(tmp_path, capsys):
-    import torch
-    from safetensors.torch import save_file
-
-    x, y = (torch.from_numpy(array) for array in imbalanced())
-    save_file({"x": x.bfloat16(), "y": y}, tmp_path / "in.safetensors")
-    target = tmp_path / "out.safetensors"
-    assert run(capsys, "oversample", tmp_path / "in.safetensors", target)[0] == 0
-    made, _ = files.load_arrays(target)
-    assert made.dtype == np.float32
-    np.testing.assert_array_equal(made[:40], x.bfloat16().float().numpy())
-
-
-def test_oversample_a_table_leaves_its_index_out(tmp_path, capsys):
-    import pandas as pd
-
-    x, y = imbalanced()
-    frame = pd.DataFrame(x, columns=["a", "b", "c"], index=np.arange(40) * 1000).assign(y=y)
-    frame.to_parquet(tmp_path / "in.parquet")
-    assert run(capsys, "oversample", tmp_path / "in.parquet", tmp_path / "out.parquet")[0] == 0
-    made = pd.read_parquet(tmp_path / "out.parquet")
-    assert made.columns.tolist() == ["a", "b", "c", "y"]
-    np.testing.assert_array_equal(made[["a", "b", "c"]][40:], SynthesisPlan.eos(x, y).generate(x))
-
-
-def test_oversample_a_table_keeps_its_columns(tmp_path, capsys):
-    import pandas as pd
-
-    x, y = imbalanced()
-    frame = pd.DataFrame(x, columns=["a", "b", "c"]).assign(kind=np.array(["p", "q", "r"])[y])
-    frame.to_parquet(tmp_path / "in.parquet")
-    target = tmp_path / "out.parquet"
-    status, _, _ = run(capsys, "oversample", tmp_path / "in.parquet", target, "--y-key", "kind")
-    assert status == 0
-    made = pd.read_parquet(target)
-    assert made.columns.tolist() == ["a", "b", "c", "kind"]
-    assert made["kind"].value_counts().to_dict() == {"p": 25, "q": 25, "r": 25}
-
-
-def test_an_unwritable_output_is_refused_before_the_input_is_read(tmp_path, capsys):
-    status, _, error = run(capsys, "oversample", tmp_path / "absent.npz", tmp_path / "no" / "o.npz")
-    assert status == 2
-    assert "no' does not exist; create it first" in error
-
-
-def test_errors_are_one_line_and_leave_no_file(source, tmp_path, capsys):
-    cases = [
-        (["--y-key", "target"], "has no 'target'; it holds x, y"),
-        (["--k", "0"], "k must be an integer of at least 1; got 0"),
-        (["--backend", "abacus"], "unknown backend 'abacus'; choose one of"),
-    ]
-    for arguments, message in cases:
-        status, _, error = run(capsys, "oversample", source, tmp_path / "o.npz", *arguments)
-        assert status == 2
-        assert error.startswith("expansive: ")
-        assert message in error
-        assert error.count("\n") == 1
-    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
 
 
 def test_a_traceback_is_there_when_asked_for(tmp_path, monkeypatch):
@@ -243,9 +80,10 @@ def test_info_names_versions_and_the_backend_that_runs(capsys):
 
 @pytest.mark.parametrize("command", [[], ["demo"], ["train"], ["oversample"], ["gap"], ["info"]])
 def test_help_is_there_for_every_command(capsys, command):
-    status, shown, _ = run(capsys, *command, "--help")
-    assert status == 0
-    assert "Usage: expansive" in shown
+    for option in ("--help", "-h"):
+        status, shown, _ = run(capsys, *command, option)
+        assert status == 0
+        assert "Usage: expansive" in shown
 
 
 def test_a_usage_error_exits_with_2(capsys):
@@ -258,6 +96,38 @@ def test_without_the_extra_the_command_names_the_pip_command(monkeypatch, capsys
     status, _, error = run(capsys, "info")
     assert status == 2
     assert "pip install 'expansive[train]'" in error
+
+
+@pytest.mark.parametrize("command", ["train", "oversample", "gap"])
+def test_an_interrupted_command_says_so(tmp_path, capsys, monkeypatch, command):
+    def interrupt(*arguments, **options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(datasets, "load", interrupt)
+    monkeypatch.setattr(files, "load_arrays", interrupt)
+    out = ("--out", tmp_path / "run") if command == "train" else (tmp_path / "b.npz",)
+    how = "; the same command with --resume continues" if command == "train" else ""
+    assert run(capsys, command, tmp_path / "a.npz", *out) == (130, "", f"interrupted{how}\n")
+
+
+def test_the_version_is_shown(capsys):
+    assert run(capsys, "--version") == (0, f"expansive {expansive.__version__}\n", "")
+
+
+# ---- bench ------------------------------------------------------------------------------------
+
+
+def test_bench_refuses_what_is_no_study(tmp_path, capsys, source):
+    for arguments, message in (
+        (
+            [tmp_path / "absent.yaml"],
+            "absent.yaml'; give the YAML file of a study, or one of q",
+        ),
+        ([source], "in.npz' is not text; give the YAML file of a study"),
+        ([tmp_path / "absent.yaml", "--threads", 0], "--threads must be an integer of at least 1"),
+    ):
+        status, _, error = run(capsys, "bench", *arguments)
+        assert (status, message in error) == (2, True), error
 
 
 # ---- train and demo ---------------------------------------------------------------------------

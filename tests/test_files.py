@@ -101,6 +101,21 @@ def test_formats_refuse_what_they_cannot_hold_and_leave_nothing(tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.parametrize(
+    ("suffix", "names", "twice"),
+    [
+        (".parquet", {"y_key": "f0"}, "f0"),
+        (".parquet", {"columns": ["a", "b", "a"]}, "a"),
+        (".npz", {"y_key": "x"}, "x"),
+        (".safetensors", {"x_key": "y"}, "y"),
+    ],
+)
+def test_a_name_is_given_once(tmp_path, suffix, names, twice):
+    with pytest.raises(ValueError, match=rf"would hold '{twice}' 2 times; choose another y_key or"):
+        files.save_arrays(tmp_path / f"a{suffix}", X, Y, **names)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_npy_is_mapped_not_read(tmp_path):
     target = file_arguments(tmp_path, ".npy")
     files.save_arrays(x=X, y=Y, **target)
@@ -235,6 +250,34 @@ def test_bad_paths():
         files.load_arrays("a.npy", labels="a.npy")
 
 
+def test_arrays_of_objects_are_named_and_never_unpickled(tmp_path):
+    things = np.array([*"aabbccd", 3], dtype=object)
+    np.savez(tmp_path / "a.npz", x=X, y=things)
+    with pytest.raises(ValueError, match=r"a\.npz': array 'y' holds Python objects; save y\.asty"):
+        files.load_arrays(tmp_path / "a.npz")
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", things)
+    with pytest.raises(ValueError, match=r"y\.npy': array 'y' holds .*save y\.astype\(str\)"):
+        files.load_arrays(tmp_path / "x.npy", labels=tmp_path / "y.npy")
+    np.save(tmp_path / "x.npy", X.astype(object))
+    with pytest.raises(ValueError, match=r"x\.npy': array 'x' holds .*save x\.astype\(float\)"):
+        files.load_arrays(tmp_path / "x.npy", labels=tmp_path / "y.npy")
+
+
+def test_a_broken_file_of_labels_is_named(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    (tmp_path / "y.npy").write_bytes(b"not an array file at all")
+    with pytest.raises(ValueError, match=r"y\.npy': it is no \.npy array, or a broken one"):
+        files.load_arrays(tmp_path / "x.npy", labels=tmp_path / "y.npy")
+
+
+@pytest.mark.parametrize(("shape", "missing"), [((0, 3), "rows"), ((8, 0), "features")])
+def test_a_file_that_holds_nothing_is_refused(tmp_path, shape, missing):
+    np.savez(tmp_path / "a.npz", x=np.zeros(shape), y=np.zeros(shape[0]))
+    with pytest.raises(ValueError, match=rf"a\.npz' holds no {missing}: its shape is"):
+        files.load_arrays(tmp_path / "a.npz")
+
+
 def test_mismatched_lengths_are_refused(tmp_path):
     np.savez(tmp_path / "a.npz", x=X, y=Y[:5])
     with pytest.raises(ValueError, match=r"rows of shape \(8, 3\) and labels of shape \(5,\)"):
@@ -278,6 +321,37 @@ def test_atomic_write_follows_the_umask(tmp_path):
     umask = os.umask(0)
     os.umask(umask)
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+def test_atomic_write_goes_through_links_and_keeps_the_permissions(tmp_path):
+    (tmp_path / "data").mkdir()
+    real, link = tmp_path / "data" / "a.bin", tmp_path / "a.txt"
+    real.write_text("old")
+    real.chmod(0o600)
+    link.symlink_to(Path("data") / "a.bin")
+    with files.atomic_write(link) as temporary:
+        assert (temporary.parent, temporary.suffix) == (tmp_path / "data", ".txt")
+        temporary.write_text("new")
+    assert (link.is_symlink(), real.read_text()) == (True, "new")
+    assert real.stat().st_mode & 0o777 == 0o600
+    assert list(real.parent.iterdir()) == [real]
+
+
+def test_arrays_are_written_through_links(target):
+    for path in target.values():
+        (path.parent / "data").mkdir(exist_ok=True)
+        path.symlink_to(path.parent / "data" / path.stem)
+    files.save_arrays(x=X, y=Y, **target)
+    assert all(path.is_symlink() for path in target.values())
+    np.testing.assert_array_equal(load(target)[1], Y)
+
+
+def test_errors_of_atomic_write_name_the_path_that_was_given(tmp_path):
+    for path, name in ((tmp_path, str(tmp_path)), ("/proc/self/a.npz", "'/proc/self/a.npz'")):
+        with pytest.raises(OSError) as caught, files.atomic_write(path):
+            pass
+        assert name in str(caught.value)
+        assert "-" not in str(caught.value).replace(str(tmp_path), "")
 
 
 def test_importing_files_needs_numpy_alone():

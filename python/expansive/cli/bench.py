@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
+from expansive.arguments import as_count
 from expansive.extras import import_extra
+
+if TYPE_CHECKING:
+    from expansive.study.plan import Study
 
 console = Console()
 
@@ -44,7 +48,7 @@ def bench(
     The same command continues a study that was stopped or killed; finished cells are not repeated.
     """
     import_extra("torch", "train")
-    for module in ("yaml", "pandas", "pyarrow", "scipy"):
+    for module in ("yaml", "pandas", "pyarrow"):
         import_extra(module, "study")
     import torch
 
@@ -53,11 +57,11 @@ def bench(
 
     if (study is None) == (preset is None):
         raise ValueError("give either the YAML file of a study or --preset")
-    chosen = reading.read(study) if study is not None else reading.read_preset(str(preset))
+    if threads is not None:
+        torch.set_num_threads(as_count(threads, "--threads"))
+    chosen = _read(study) if study is not None else reading.read_preset(str(preset))
     chosen = chosen.with_sources(_sources(source or []))
     folder = out or Path("runs") / f"bench-{preset or Path(str(study)).stem}"
-    if threads is not None:
-        torch.set_num_threads(threads)
     if not report_only:
         outcome = run(chosen, folder, console, only=only, max_minutes=max_minutes, cpu=cpu)
         console.print(
@@ -67,6 +71,20 @@ def bench(
         )
     console.print(report.write(chosen, folder))
     console.out(f"Report: {folder / 'report.html'}")
+
+
+def _read(file: Path) -> Study:
+    from expansive.study import reading
+
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"there is no file {str(file)!r}; give the YAML file of a study, or one of "
+            f"{', '.join(reading.PRESETS)} with --preset"
+        )
+    try:
+        return reading.read(file)
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{str(file)!r} is not text; give the YAML file of a study") from error
 
 
 def _sources(given: list[str]) -> dict[str, str]:

@@ -19,6 +19,7 @@ from rich.text import Text
 
 import expansive
 from expansive import datasets, files
+from expansive.cli import inputs
 from expansive.cli.bench import bench
 from expansive.extras import import_extra
 from expansive.synthesis import SynthesisPlan
@@ -30,6 +31,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 app.command()(bench)
@@ -60,25 +62,30 @@ class Dtype(str, Enum):
     float64 = "float64"
 
 
-OVERSAMPLE_K = {Method.eos: 10, Method.smote: 5, Method.random: 1}
-"""Neighbours that `oversample` draws from by default: as many as `SynthesisPlan` itself."""
-
 XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
 YKey = Annotated[str, typer.Option(help="Name of the array, or column, of labels (not .npy).")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 MethodOption = Annotated[Method, typer.Option(help="How to make synthetic rows.")]
-EnemiesOption = Annotated[
-    Enemies,
-    typer.Option(
-        help="nearest: the k nearest enemies; neighborhood: those among the k nearest rows."
-    ),
-]
-Expansion = Annotated[
-    tuple[float, float],
-    typer.Option(
-        help="Range of the weight, from the row (0) to its enemy (1).", metavar="LOW HIGH"
-    ),
-]
+ENEMIES = "nearest: the k nearest enemies; neighborhood: those among the k nearest rows."
+EXPANSION = "Range of the weight, from the row (0) to its enemy (1)."
+EnemiesOption = Annotated[Enemies, typer.Option(help=ENEMIES)]
+Expansion = Annotated[tuple[float, float], typer.Option(help=EXPANSION, metavar="LOW HIGH")]
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        console.out(f"expansive {expansive.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def common(
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
+    ] = False,
+) -> None:
+    """Take the options that need no command; the text of help is the one of `app`."""
 
 
 @app.command()
@@ -142,15 +149,21 @@ def train(
     from expansive.train.models import check_name
 
     check_name(model, width=width)
-    runs.prepare(out)
+    runs.prepare(out, seed)
     if not resume:
         runs.require_no_checkpoints(out / "checkpoints")
-    rows = datasets.load(data, "train", root, image_size=image_size)
+    full = datasets.load(data, "train", root, image_size=image_size)
     test = datasets.load(data, "test", root, image_size=image_size)
-    if imbalance is not None:
-        kept = datasets.long_tail(rows.y, imbalance, seed=seed)
-        datasets.save_indices(out / "long_tail.npz", kept, rows.y, imbalance=imbalance, seed=seed)
-        rows = rows.take(kept)
+    kept = None if imbalance is None else datasets.long_tail(full.y, imbalance, seed=seed)
+    rows = full if kept is None else full.take(kept)
+
+    def keep_subset(record: dict[str, Any]) -> None:
+        # After an epoch: a run that is refused leaves the file of the one before it as it is.
+        if kept is not None and record["epoch"] == 1:
+            path = out / "long_tail.npz"
+            datasets.save_indices(path, kept, full.y, imbalance=imbalance, seed=seed)
+
+    network, own_head = runs.network(model, rows, seed, width=width)
     settings: dict[str, Any] = {
         "epochs": epochs,
         "head_epochs": head_epochs,
@@ -164,8 +177,17 @@ def train(
         "checkpoint_dir": out / "checkpoints",
         "log_path": out / "log.jsonl",
         "seed": seed,
+        "about": {
+            "model": model,
+            "width": width,
+            "head": head or own_head,
+            "data": data,
+            "image_size": image_size,
+            "imbalance": imbalance,
+            "augment": augment,
+        },
+        "on_epoch": keep_subset,
     }
-    network, own_head = runs.network(model, rows, seed, width=width)
     runs.train(
         network,
         head or own_head,
@@ -191,12 +213,24 @@ def oversample(
     out_labels: Annotated[
         Path | None, typer.Option(help="Where the labels go when OUT is a .npy.")
     ] = None,
+    sampling_strategy: Annotated[
+        str,
+        typer.Option(
+            help="auto (all as large as the largest), minority, not minority, not majority, all; "
+            "for two classes a share, as 0.5; or rows of classes, as cat=500,dog=300."
+        ),
+    ] = "auto",
     method: MethodOption = Method.eos,
     k: Annotated[
         int | None, typer.Option(help="Neighbours to draw from. Default: 10; 5 for smote.")
     ] = None,
-    enemies: EnemiesOption = Enemies.nearest,
-    expansion: Expansion = (0.0, 1.0),
+    enemies: Annotated[
+        Enemies | None, typer.Option(help=f"{ENEMIES} Default: nearest. For eos.")
+    ] = None,
+    expansion: Annotated[
+        tuple[float, float] | None,
+        typer.Option(help=f"{EXPANSION} Default: 0 1. For eos and smote.", metavar="LOW HIGH"),
+    ] = None,
     seed: Seed = 0,
     dtype: Annotated[
         Dtype | None,
@@ -210,25 +244,29 @@ def oversample(
         str | None, typer.Option(help="See `expansive info`. Default: the fastest.")
     ] = None,
 ) -> None:
-    """Write the rows of IN and, after them, synthetic rows that make the classes equally large.
+    """Write the rows of IN and, after them, synthetic rows: by default, to equally large classes.
 
     Files are .npz, .npy, .safetensors or .parquet; IN and OUT may differ.
     """
-    files.check_output(target, labels=out_labels)
-    x, y = files.load_arrays(source, x_key, y_key, labels=labels)
+    options = {"k": k, "enemies": enemies and enemies.value, "expansion": expansion}
+    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    inputs.check_taken(method.value, given)
+    inputs.check_target(source, labels, target, out_labels)
+    x, y = inputs.load(source, x_key, y_key, labels, "--labels")
+    kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
+    if dtype:
+        inputs.check_range(x, kind)
     flat = x.reshape(len(x), -1)
     plan = SynthesisPlan.by_method(
         method.value,
         flat,
         y,
-        k=OVERSAMPLE_K[method] if k is None else k,
-        enemies=enemies.value,
-        expansion=expansion,
+        inputs.strategy(sampling_strategy, y),
         seed=seed,
         backend=backend,
         threads=threads,
+        **given,
     )
-    kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
     with files.array_writer(
         target,
         (len(x) + plan.n_samples, *x.shape[1:]),
@@ -245,6 +283,7 @@ def oversample(
         for start in range(0, plan.n_samples, ROWS_PER_SLICE):
             stop = min(start + ROWS_PER_SLICE, plan.n_samples)
             made = plan.generate(flat, start, stop, dtype=kind)
+            inputs.check_made(made)
             write(made.reshape(-1, *x.shape[1:]), plan.labels(start, stop))
     console.out(f"{target}: {len(x):,} rows and {plan.n_samples:,} synthetic ones")
 
@@ -264,8 +303,8 @@ def gap(
     test_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TEST.")] = None,
 ) -> None:
     """Show how far the TEST rows of each class reach outside the range of its TRAIN rows."""
-    x, y = files.load_arrays(train_file, x_key, y_key, labels=train_labels)
-    test_x, test_y = files.load_arrays(test_file, x_key, y_key, labels=test_labels)
+    x, y = inputs.load(train_file, x_key, y_key, train_labels, "--train-labels")
+    test_x, test_y = inputs.load(test_file, x_key, y_key, test_labels, "--test-labels")
     gaps = expansive.metrics.generalization_gap(
         x.reshape(len(x), -1), y, test_x.reshape(len(test_x), -1), test_y
     )

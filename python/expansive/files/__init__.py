@@ -2,9 +2,11 @@
 
 from expansive.files.array_files import (
     array_writer,
+    check_labels_file,
     check_output,
     feature_columns,
     load_arrays,
+    same_file,
     save_arrays,
 )
 from expansive.files.atomic import PathLike, atomic_write, check_folder
@@ -16,8 +18,10 @@ __all__ = [
     "array_writer",
     "atomic_write",
     "check_folder",
+    "check_labels_file",
     "check_output",
     "feature_columns",
     "load_arrays",
+    "same_file",
     "save_arrays",
 ]

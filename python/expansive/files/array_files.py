@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from expansive.extras import import_extra
-from expansive.files.atomic import PathLike, atomic_write, check_folder, require_folder
+from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
 from expansive.files.formats import (
     READERS,
     SINKS,
@@ -22,6 +22,7 @@ from expansive.files.formats import (
     Write,
     check_layout,
     features_of,
+    read_npy,
 )
 
 
@@ -42,11 +43,8 @@ def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
     OSError
         When a folder is missing or not writable, or the path is itself a folder.
     """
-    for target in map(Path, _files(path, labels)):
-        if target.is_dir():
-            raise IsADirectoryError(f"cannot write {str(target)!r}: it is a folder; name a file")
-        require_folder(target)
-        check_folder(target.parent)
+    for target in _files(path, labels):
+        check_folder(finished(target).parent)
 
 
 def load_arrays(
@@ -81,24 +79,30 @@ def load_arrays(
     KeyError
         When an array or column is missing; the message lists those present.
     ValueError
-        For an unknown suffix, a broken file, a table with nulls, or arrays that do not fit each
-        other.
+        For an unknown suffix, a broken file, a table with nulls, arrays of Python objects, no rows,
+        or arrays that do not fit each other.
     """
     for source in _files(path, labels):
         if not Path(source).is_file():
             raise FileNotFoundError(f"there is no file {os.fspath(source)!r}; check the path")
     suffix = Path(path).suffix.lower()
-    try:
-        if labels is not None:
-            x, y = np.load(path, mmap_mode="r"), np.load(labels)
-        else:
+    if labels is None:
+        with _naming(path):
             x, y = READERS[suffix](path, x_key, y_key)
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
-        raise ValueError(f"cannot read {os.fspath(path)!r}: {error}") from error
+    else:
+        with _naming(path):
+            x = read_npy(path, "x", "float", mmap_mode="r")
+        with _naming(labels):
+            y = read_npy(labels, "y", "str")
     if x.ndim < 2 or y.ndim != 1 or len(x) != len(y):
         raise ValueError(
             f"{os.fspath(path)!r} holds rows of shape {x.shape} and labels of shape {y.shape}; "
             "rows must be [n, ...] with at least two axes and labels [n]"
+        )
+    if not x.size:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds no {'features' if len(x) else 'rows'}: its shape is "
+            f"{x.shape}; check how it was made"
         )
     return x, y
 
@@ -166,8 +170,8 @@ def array_writer(
     Raises
     ------
     ValueError
-        For an unknown suffix, a slice that does not fit, or, at the end, when the number of rows
-        is not ``shape[0]``; no file is made then.
+        For an unknown suffix, a name that stands for two arrays or columns, a slice that does not
+        fit, or, at the end, when the number of rows is not ``shape[0]``; no file is made then.
     TypeError
         When the format cannot hold a dtype or the shape.
     OSError
@@ -216,6 +220,50 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
     return features_of(parquet.read_schema(path), y_key)
 
 
+def check_labels_file(path: PathLike, labels: PathLike | None, argument: str = "labels") -> None:
+    """Make sure that a ``.npy`` has a file for its labels beside it, and that no other format has.
+
+    Parameters
+    ----------
+    path : path-like
+        The array file.
+    labels : path-like or None
+        The file of the labels.
+    argument : str, default "labels"
+        What the error calls `labels`.
+
+    Raises
+    ------
+    ValueError
+        When the file is missing, or is one too many.
+    """
+    if (Path(path).suffix.lower() == ".npy") == (labels is not None):
+        return
+    if labels is None:
+        raise ValueError(
+            f"{os.fspath(path)!r} holds one array, so it needs a second .npy for the labels; name "
+            f"it with {argument}"
+        )
+    raise ValueError(
+        f"{argument} {os.fspath(labels)!r} is for a .npy, but {os.fspath(path)!r} is none; the "
+        "other formats hold both and take none"
+    )
+
+
+def same_file(path: PathLike, other: PathLike | None) -> bool:
+    """Whether both paths lead, through links too, to one file; it need not exist."""
+    return other is not None and os.path.realpath(path) == os.path.realpath(other)
+
+
+@contextmanager
+def _naming(path: PathLike) -> Iterator[None]:
+    """Let what is wrong with the content of a file name the file."""
+    try:
+        yield
+    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"cannot read {os.fspath(path)!r}: {error}") from error
+
+
 def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:
     """List the file of the rows and, for .npy, that of the labels; refuse what makes no sense."""
     suffix = Path(path).suffix.lower()
@@ -223,14 +271,10 @@ def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:
         raise ValueError(
             f"{os.fspath(path)!r} has the suffix {suffix!r}; known are {', '.join(SUFFIXES)}"
         )
-    if (suffix == ".npy") != (labels is not None):
-        raise ValueError(
-            f"{os.fspath(path)!r} with labels={labels!r}: a .npy holds one array, so it needs a "
-            "second .npy for the labels; the other formats hold both and take none"
-        )
+    check_labels_file(path, labels)
     if labels is None:
         return [path]
-    if Path(labels).suffix.lower() != ".npy" or Path(labels) == Path(path):
+    if Path(labels).suffix.lower() != ".npy" or same_file(path, labels):
         raise ValueError(f"labels={os.fspath(labels)!r} must be another .npy file")
     return [path, labels]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -19,45 +20,68 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
     Parameters
     ----------
     path : path-like
-        Where the finished file belongs. Its folder must exist.
+        Where the finished file belongs. Its folder must exist. A symbolic link is written through;
+        the permissions of an existing file are kept.
 
     Yields
     ------
     Path
-        A file in the same folder with the same suffix; removed if the block raises, so `path`
-        is never half-written and an older file there stays as it was.
+        A file in the folder of the finished one, with the suffix of `path`; removed if the block
+        raises, so `path` is never half-written and an older file there stays as it was.
 
     Raises
     ------
     OSError
-        Before the block runs, when the folder is missing or not writable.
+        Before the block runs, when the path is a folder, or its folder is missing or not writable.
     """
-    target = Path(path)
-    require_folder(target)
-    handle, name = tempfile.mkstemp(
-        prefix=f".{target.stem}-", suffix=target.suffix, dir=target.parent
-    )
+    target = finished(path)
+    with _naming(path):
+        handle, name = tempfile.mkstemp(
+            prefix=f".{target.stem}-", suffix=Path(path).suffix, dir=target.parent
+        )
     os.close(handle)
     temporary = Path(name)
     try:
         yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        os.replace(temporary, target)
+        temporary.chmod(_mode(target))
+        with _naming(path):
+            os.replace(temporary, target)
     finally:
         temporary.unlink(missing_ok=True)
 
 
 def check_folder(folder: PathLike) -> None:
     """Make sure that files can be made in a folder; an OSError says why not."""
-    tempfile.TemporaryFile(dir=folder).close()
+    with _naming(folder):
+        tempfile.TemporaryFile(dir=folder).close()
 
 
-def require_folder(target: Path) -> None:
-    """Make sure that the folder of a file to be written exists (FileNotFoundError)."""
+def finished(path: PathLike) -> Path:
+    """Where a file written to `path` ends up, behind links; an OSError when it cannot be there."""
+    target = Path(os.path.realpath(path))
+    if target.is_dir():
+        raise IsADirectoryError(f"cannot write {os.fspath(path)!r}: it is a folder; name a file")
     if not target.parent.is_dir():
         raise FileNotFoundError(
-            f"cannot write {str(target)!r}: the folder {str(target.parent)!r} does not exist; "
+            f"cannot write {os.fspath(path)!r}: the folder {str(target.parent)!r} does not exist; "
             "create it first"
         )
+    return target
+
+
+def _mode(target: Path) -> int:
+    """Permissions of a file that exists, else those that the umask leaves."""
+    if target.exists():
+        return stat.S_IMODE(target.stat().st_mode)
+    umask = os.umask(0)
+    os.umask(umask)
+    return 0o666 & ~umask
+
+
+@contextmanager
+def _naming(path: PathLike) -> Iterator[None]:
+    """Let an error of the system name the path that was asked for, not a temporary one."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror, os.fspath(path)) from error

@@ -6,10 +6,11 @@ import json
 import math
 import os
 import zipfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import IO, Any, NamedTuple, TypeAlias
+from typing import IO, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +25,9 @@ SUFFIXES = (".npz", ".npy", ".safetensors", ".parquet")
 _NOT_OF_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
 """Element types of safetensors that NumPy lacks."""
 
+_OF_OBJECTS = ("Object arrays", "Python objects")
+"""What NumPy's errors call arrays that only pickle could read."""
+
 
 class Layout(NamedTuple):
     """What an array file will hold."""
@@ -37,7 +41,7 @@ class Layout(NamedTuple):
 
 
 def check_layout(layout: Layout, path: PathLike) -> None:
-    """Refuse what the format of `path` cannot hold (TypeError)."""
+    """Refuse what the format of `path` cannot hold (TypeError; ValueError for a name twice)."""
     suffix = Path(path).suffix.lower()
     if layout.dtype.kind not in "fiub" or layout.y_dtype.kind not in "fiubU":
         raise TypeError(
@@ -54,12 +58,54 @@ def check_layout(layout: Layout, path: PathLike) -> None:
             f"a .parquet file holds rows [n, d], but x has the shape {layout.shape}; "
             "reshape it or choose .npz"
         )
+    names = [] if suffix == ".npy" else [*_row_names(layout, suffix), layout.y_key]
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise ValueError(
+                f"{os.fspath(path)!r} would hold {name!r} {count} times; choose another y_key or "
+                "other columns, or write another format"
+            )
+
+
+def _row_names(layout: Layout, suffix: str) -> Sequence[str]:
+    """Names of what the rows are kept in: one array, or a column for each feature."""
+    if suffix != ".parquet":
+        return [layout.x_key]
+    return layout.columns or [f"f{j}" for j in range(layout.shape[1])]
 
 
 def _named(present: Sequence[str], key: str, path: PathLike) -> str:
     if key not in present:
-        raise KeyError(f"{os.fspath(path)!r} has no {key!r}; it holds {', '.join(present)}")
+        raise KeyError(
+            f"{os.fspath(path)!r} has no {key!r}; it holds {', '.join(present)}; name yours with "
+            "x_key and y_key"
+        )
     return key
+
+
+@contextmanager
+def _never_unpickled(name: str, dtype: str) -> Iterator[None]:
+    """Let the error about an array that only pickle could read name the array and the way out."""
+    try:
+        yield
+    except ValueError as error:
+        if not any(words in str(error) for words in _OF_OBJECTS):
+            raise
+        raise ValueError(
+            f"array {name!r} holds Python objects; save {name}.astype({dtype})"
+        ) from error
+
+
+def read_npy(
+    path: PathLike, name: str, dtype: str, mmap_mode: Literal["r"] | None = None
+) -> NDArray[Any]:
+    """Read a .npy file; `name` and `dtype` are what an error about Python objects says."""
+    with open(path, "rb") as stream:
+        if stream.read(len(np.lib.format.MAGIC_PREFIX)) != np.lib.format.MAGIC_PREFIX:
+            raise ValueError("it is no .npy array, or a broken one")
+    with _never_unpickled(name, dtype):
+        array: NDArray[Any] = np.load(path, mmap_mode=mmap_mode, allow_pickle=False)
+    return array
 
 
 def _read_npz(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -67,7 +113,11 @@ def _read_npz(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDA
         raise ValueError("it is no .npz archive, or a broken one")
     with np.load(path, allow_pickle=False) as archive:
         names = [_named(archive.files, key, path) for key in (x_key, y_key)]
-        return archive[names[0]], archive[names[1]]
+        with _never_unpickled(x_key, "float"):
+            x = archive[names[0]]
+        with _never_unpickled(y_key, "str"):
+            y = archive[names[1]]
+        return x, y
 
 
 def _read_safetensors(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
@@ -206,7 +256,7 @@ def _safetensors_sink(path: Path, layout: Layout, labels: Path | None) -> Iterat
 def _parquet_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write]:
     pyarrow = import_extra("pyarrow", "train")
     parquet = import_extra("pyarrow.parquet", "train")
-    names = layout.columns or [f"f{j}" for j in range(layout.shape[1])]
+    names = _row_names(layout, ".parquet")
 
     def field(name: str, dtype: np.dtype[Any]) -> Any:
         return pyarrow.field(

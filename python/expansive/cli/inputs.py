@@ -1,0 +1,121 @@
+"""What `oversample` and `gap` are given: read, or refused by the name of its option."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from expansive import files
+
+TAKEN = {"eos": ("k", "enemies", "expansion"), "smote": ("k", "expansion"), "random": ()}
+"""Options that each method takes."""
+WORDS = ("auto", "minority", "not minority", "not majority", "all")
+"""Sampling strategies that imbalanced-learn knows by name."""
+
+
+def load(
+    path: Path, x_key: str, y_key: str, labels: Path | None, option: str
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read rows and labels; `option` is what names the labels of a .npy."""
+    files.check_labels_file(path, labels, option)
+    try:
+        return files.load_arrays(path, x_key, y_key, labels=labels)
+    except KeyError as error:
+        raise KeyError(f"{error.args[0]} (--x-key and --y-key)") from error
+
+
+def check_target(
+    source: Path, labels: Path | None, target: Path, target_labels: Path | None
+) -> None:
+    """Make sure that OUT can be written, and that it puts no labels over rows or rows over labels.
+
+    OUT may be IN, and its labels those of IN.
+    """
+    files.check_labels_file(target, target_labels, "--out-labels")
+    files.check_output(target, labels=target_labels)
+    if files.same_file(source, target_labels):
+        raise ValueError(f"--out-labels {str(target_labels)!r} is IN; name another file for labels")
+    if files.same_file(target, labels):
+        raise ValueError(f"OUT {str(target)!r} is the file of --labels; name another for the rows")
+
+
+def check_taken(method: str, given: Iterable[str]) -> None:
+    """Refuse options that the method would ignore."""
+    for name in given:
+        if name not in TAKEN[method]:
+            takers = " or ".join(taker for taker, names in TAKEN.items() if name in names)
+            raise ValueError(
+                f"--method {method} takes no --{name}; leave it out, or choose --method {takers}"
+            )
+
+
+def check_range(x: NDArray[Any], dtype: np.dtype[Any]) -> None:
+    """Refuse to write rows as a type in which some would be infinite."""
+    largest, end = max(abs(float(x.min())), abs(float(x.max()))), float(np.finfo(dtype).max)
+    # NaN and infinity pass: the plan names the row that holds them.
+    if end < largest < np.inf:
+        raise ValueError(
+            f"rows of up to {largest:g} are beyond --dtype {dtype}, which ends at {end:g}; "
+            f"choose --dtype {np.min_scalar_type(largest)}"
+        )
+
+
+def check_made(rows: NDArray[Any]) -> None:
+    """Refuse synthetic rows that came out infinite in the type written."""
+    if not np.isfinite(rows).all():
+        raise ValueError(
+            f"synthetic rows are beyond {rows.dtype}, which ends at {np.finfo(rows.dtype).max:g}; "
+            "choose a wider --dtype (float32, float64), or --expansion within 0 and 1"
+        )
+
+
+def strategy(text: str, y: NDArray[Any]) -> str | float | dict[Any, int]:
+    """Read --sampling-strategy: a word, a share for two classes, or CLASS=COUNT,CLASS=COUNT."""
+    if text in WORDS:
+        return text
+    classes, counts = np.unique(y, return_counts=True)
+    present = dict(zip(classes.tolist(), counts.tolist(), strict=True))
+    if "=" in text:
+        return _counts(text, present)
+    try:
+        share = float(text)
+    except ValueError:
+        raise ValueError(
+            f"unknown --sampling-strategy {text!r}; choose one of {', '.join(WORDS)}, a share such "
+            "as 0.5, or rows of classes such as cat=500,dog=300"
+        ) from None
+    if len(present) != 2:
+        raise ValueError(
+            f"--sampling-strategy {text} is a share of the larger of two classes, but there are "
+            f"{len(present)}; give rows of classes, such as {classes[0]}={max(counts)}"
+        )
+    if not min(counts) / max(counts) <= share <= 1:
+        raise ValueError(
+            f"--sampling-strategy {text} must be a share of the larger class, from the "
+            f"{min(counts) / max(counts):.3g} that is there to 1"
+        )
+    return share
+
+
+def _counts(text: str, present: Mapping[Any, int]) -> dict[Any, int]:
+    """Read the rows of classes; labels of files may be numbers, those of the text are words."""
+    named = {str(label): label for label in present}
+    wanted = {}
+    for pair in text.split(","):
+        name, _, count = pair.rpartition("=")
+        if name not in named:
+            raise ValueError(
+                f"--sampling-strategy {pair!r} names no class; they are {', '.join(named)}"
+            )
+        label = named[name]
+        if not (count.isdecimal() and int(count) >= present[label]):
+            raise ValueError(
+                f"--sampling-strategy {pair!r} must be a number of rows of at least "
+                f"{present[label]}, which class {name} has"
+            )
+        wanted[label] = int(count)
+    return wanted
