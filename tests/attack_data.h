@@ -85,35 +85,6 @@ Attack tiny_beside_one(Random& random) {
           5};
 }
 
-// Rows with the same values in other places: as far from the first, a row of zeros, but for the
-// order in which squares are added.
-Attack shuffled_values(Random& random) {
-  std::vector<double> values(1500);
-  for (double& value : values) value = static_cast<float>(normal(random));
-  Matrix x = make(600, 1500, [&](int64_t, int64_t) { return 0.0; });
-  for (int64_t i = 1; i < x.n; ++i) {
-    std::shuffle(values.begin(), values.end(), random);
-    std::copy(values.begin(), values.end(), x.row(i));
-  }
-  return {"shuffled values", x, 5, {}, 150};
-}
-
-// Squares are six tenths of the least that float32 holds, which make one, or half of it, which make
-// nothing: by what float32 sees, rows of those are nearer to the first, a row of zeros, than
-// others.
-Attack tiny_in_floats(Random& random) {
-  const double least = 0x1p-149, up = std::sqrt(0.6 * least), down = std::sqrt(0.49 * least);
-  return {"tiny in floats",
-          make(2001, 16,
-               [&](int64_t i, int64_t j) {
-                 const bool is_there = i > 0 && (j < 8) == (i % 2 == 0) && whole(random, 0, 1) > 0;
-                 return is_there ? (j < 8 ? up : down) : 0.0;
-               }),
-          570,
-          {},
-          500};
-}
-
 // Squared distances are subnormal in float64.
 Attack tiny_squares(Random& random) {
   Matrix x{300, 9, {}, true};
@@ -377,13 +348,11 @@ Attack between_clusters(Random& random) {
   return {"between clusters", x, 30, leading_axes(2, d)};
 }
 
-std::vector<Attack> attacks() {
+std::vector<Attack> packed_attacks() {
   Random random(1);
   return {sorted_rows(random),
           normal_rows(random),
           ties(random),
-          shuffled_values(random),
-          tiny_in_floats(random),
           far_clusters(random),
           tiny_beside_one(random),
           tiny_squares(random),

@@ -7,12 +7,14 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
+#include <iterator>
 #include <limits>
 #include <string>
 #include <utility>
 #include <vector>
 
 #include "attack_data.h"
+#include "attack_few.h"
 #include "cpu/isa.h"
 #include "expansive/neighbors.h"
 
@@ -102,7 +104,7 @@ class FlushedToZero {
 
 // For the first `most` queries, by an index that expects as many.
 template <typename T>
-Found search(const Attack& attack, int64_t most) {
+Found search(const Attack& attack, int64_t most, int threads) {
   const Matrix& x = attack.x;
   const DType dtype = sizeof(T) == 8 ? DType::float64 : DType::float32;
   const std::vector<T> values(x.values.begin(), x.values.end());
@@ -128,15 +130,17 @@ Found search(const Attack& attack, int64_t most) {
                             Resources{}, interrupt);
   built.search(
       {{queries.data(), n_queries, x.d, dtype}, labelled ? codes.data() : nullptr, own.data()},
-      attack.k, attack.relation, Resources{}, interrupt,
+      attack.k, attack.relation, Resources{threads}, interrupt,
       {found.distance.data(), found.index.data(), true});
   return found;
 }
 
 // Whether all that is found is right, for many queries and for few, which are searched differently.
 bool is_found(const Attack& attack, const Found& right) {
-  for (const int64_t most : {int64_t{1} << 20, int64_t{4}}) {
-    const Found found = attack.x.wide ? search<double>(attack, most) : search<float>(attack, most);
+  constexpr int64_t kAll = 1 << 20, kFew = 4;
+  for (const auto& [most, threads] : {std::pair{kAll, 1}, {kFew, 1}, {kFew, 3}}) {
+    const Found found = attack.x.wide ? search<double>(attack, most, threads)
+                                      : search<float>(attack, most, threads);
     if (!std::equal(found.index.begin(), found.index.end(), right.index.begin())) return false;
     if (!std::equal(found.distance.begin(), found.distance.end(), right.distance.begin()))
       return false;
@@ -155,7 +159,9 @@ int main(int argc, char** argv) {
   using namespace expansive;
   if (argc > 1) expansive_mutant = std::atoi(argv[1]);
   int failures = 0;
-  for (const Attack& attack : attacks()) {
+  std::vector<Attack> attacks = packed_attacks(), on_few = attacks_on_few();
+  std::move(on_few.begin(), on_few.end(), std::back_inserter(attacks));
+  for (const Attack& attack : attacks) {
     const Found right = expected(attack);
     for (const Kernels* table : tables()) {
       chosen = table;

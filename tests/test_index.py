@@ -46,6 +46,7 @@ backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
     relation=st.sampled_from(RELATIONS),
     k=st.sampled_from([1, 4, 80]),
     threads=st.integers(1, 3),
+    expected_queries=st.sampled_from([None, 1, 1000]),
 )
 def test_points_from_elsewhere(
     backend: str,
@@ -61,6 +62,7 @@ def test_points_from_elsewhere(
     relation: str,
     k: int,
     threads: int,
+    expected_queries: int | None,
 ) -> None:
     """Any data against any other, of any two dtypes, some query labels unknown to the index."""
     x, y = make_data(data, labeling, n, d, dtypes[0], metric, 0)
@@ -68,7 +70,14 @@ def test_points_from_elsewhere(
     q_labels = np.random.default_rng(0).integers(-1, 4, n_queries)
     expected = ex.Index(x, y, metric=metric, backend="reference").search(q, q_labels, k, relation)
     with isa(isa_name):
-        index = ex.Index(x, y, metric=metric, backend=backend, threads=threads)
+        index = ex.Index(
+            x,
+            y,
+            metric=metric,
+            backend=backend,
+            threads=threads,
+            expected_queries=expected_queries,
+        )
         assert_same_search(index.search(q, q_labels, k, relation), expected)
         wide = "float64" in dtypes
         assert expected[0].dtype == (np.float64 if wide else np.float32)

@@ -138,8 +138,19 @@ MUTATIONS = {
     "reach of a tile's first query": Mutation(
         "reach.cpp", "*std::max_element(begin, begin + kMostTileQueries)", "*begin"
     ),
-    "estimates without rounding": Mutation(SPACE, "(terms / 4.0 + 16.0) * 0x1p-24", "0.0"),
-    "estimates without underflow": Mutation(SPACE, "(terms + 16.0) * 0x1p-149", "0.0"),
+    "estimates without the roundings of features": Mutation(SPACE, "terms / 4.0", "0.0"),
+    "estimates without the other roundings": Mutation(SPACE, "16.0", "0.0"),
+    "estimates without underflow": Mutation(SPACE, "terms * 0x1p-149", "0.0"),
+    "estimates beyond float32 cut": Mutation(
+        NEAREST_H, "estimate_reach(limit, d)", "std::min(estimate_reach(limit, d), 3e38f)"
+    ),
+    "friends of every part": Mutation(
+        NEAREST, "std::max(from, own_class_.begin)", "own_class_.begin"
+    ),
+    "enemies of every part": Mutation(
+        NEAREST, "std::min(end, own_class_.begin)", "own_class_.begin"
+    ),
+    "finds of other threads lost": Mutation("direct.cpp", "other < shares.size()", "false"),
     "boxes measured from a tile's corner": Mutation(BOXES, "task.high[j]", "task.low[j]"),
     "boxes that end at their first point": Mutation(
         "panel_boxes.h", "std::max(highs[at], to)", "highs[at] >= lows[at] ? highs[at] : to"

@@ -39,10 +39,10 @@ inline double distance_underflow(int64_t d) { return (static_cast<double>(d) + 8
 
 // The estimate, by estimate.h, that no row of d features within squared distance `limit` exceeds.
 inline float estimate_reach(double limit, int64_t d) {
-  const double terms = static_cast<double>(d);
-  const double roundings = (terms / 4.0 + 16.0) * 0x1p-24;
+  const double terms = static_cast<double>(d), others = 16.0;
+  const double roundings = (terms / 4.0 + others) * 0x1p-24;
   const double squared = (limit * kUp + distance_underflow(d)) / (1.0 - roundings) * kUp;
-  return round_up_to_float((squared + (terms + 16.0) * 0x1p-149) * kUp);
+  return round_up_to_float((squared + terms * 0x1p-149 + others * 0x1p-149) * kUp);
 }
 
 class ScreenSpace {
