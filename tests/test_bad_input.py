@@ -179,9 +179,6 @@ REFUSED_PLANS: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         {"y": Y + 0.37}, ValueError, ["y holds 0.37, which is no class", "np.digitize"],
     ),
     "continuous objects": ({"y": (Y + 0.37).astype(object)}, ValueError, ["y holds 0.37"]),
-    "row numbers for labels": (
-        {"y": np.arange(57)}, ValueError, ["57 different labels for 57 rows", "classes"],
-    ),
     "sparse": ({"x": csr_matrix(X)}, TypeError, ["x is sparse"]),
     "negative seed": ({"seed": -1}, ValueError, ["seed", "[0, 2**64)", "-1"]),
     "large seed": ({"seed": 2**64}, ValueError, ["seed", "[0, 2**64)"]),

@@ -41,11 +41,6 @@ class Draft:
         _check_classes(classes)
         wanted = rows_per_class(sampling_strategy, classes[codes])
         self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
-        if not self._sizes and len(classes) == len(codes):
-            raise ValueError(
-                f"y has {len(codes)} different labels for {len(codes)} rows: each is a class of "
-                "its own, and there is nothing to balance; give the classes of the rows"
-            )
         position = {label: code for code, label in enumerate(classes.tolist())}
         rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
         self.rows = {label: rows[position[label]] for label in self._sizes}
