@@ -6,7 +6,8 @@ from collections.abc import Collection, Iterable, Mapping
 from numbers import Integral, Real
 from typing import Any
 
-_STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
+STRATEGIES = ("auto", "minority", "not minority", "not majority", "all")
+"""Sampling strategies that imbalanced-learn knows by name."""
 _LARGEST_WEIGHT = 1e30  # far from float32's overflow
 
 
@@ -49,13 +50,13 @@ def as_strategy(value: Any, labels: Any) -> str | float | dict[Any, int]:
     given = value(labels) if callable(value) else value
     if isinstance(given, Mapping):
         return {label: _as_rows_of(label, rows) for label, rows in given.items()}
-    if isinstance(value, str) and value in _STRATEGIES:
+    if isinstance(value, str) and value in STRATEGIES:
         return value
     if isinstance(value, Real) and 0 < float(value) <= 1:
         return float(value)
     got = f"a function that returned {given!r}" if callable(value) else repr(value)
     raise ValueError(
-        f"sampling_strategy must be one of {', '.join(map(repr, _STRATEGIES))}, a ratio in (0, 1], "
+        f"sampling_strategy must be one of {', '.join(map(repr, STRATEGIES))}, a ratio in (0, 1], "
         f"or a dict of the rows that each class shall have, or a function of y that returns such a "
         f"dict; got {got}"
     )

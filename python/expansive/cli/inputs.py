@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import files
+from expansive.arguments import STRATEGIES
 
 TAKEN = {"eos": ("k", "enemies", "expansion"), "smote": ("k", "expansion"), "random": ()}
 """Options that each method takes."""
-WORDS = ("auto", "minority", "not minority", "not majority", "all")
-"""Sampling strategies that imbalanced-learn knows by name."""
 
 
 def load(
@@ -75,7 +74,7 @@ def check_made(rows: NDArray[Any]) -> None:
 
 def strategy(text: str, y: NDArray[Any]) -> str | float | dict[Any, int]:
     """Read --sampling-strategy: a word, a share for two classes, or CLASS=COUNT,CLASS=COUNT."""
-    if text in WORDS:
+    if text in STRATEGIES:
         return text
     classes, counts = np.unique(y, return_counts=True)
     present = dict(zip(classes.tolist(), counts.tolist(), strict=True))
@@ -85,8 +84,8 @@ def strategy(text: str, y: NDArray[Any]) -> str | float | dict[Any, int]:
         share = float(text)
     except ValueError:
         raise ValueError(
-            f"unknown --sampling-strategy {text!r}; choose one of {', '.join(WORDS)}, a share such "
-            "as 0.5, or rows of classes such as cat=500,dog=300"
+            f"unknown --sampling-strategy {text!r}; choose one of {', '.join(STRATEGIES)}, a share "
+            "such as 0.5, or rows of classes such as cat=500,dog=300"
         ) from None
     if len(present) != 2:
         raise ValueError(
