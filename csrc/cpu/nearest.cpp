@@ -353,7 +353,7 @@ void Nearest::lower_limit(double limit) {
   limit_ = limit;
   screen_.lower(limit);
   if (bytes_.space != nullptr) bytes_.lower(limit);
-  estimates_.lower(limit, database_->rows.d);
+  if (panels_ == nullptr) estimates_.lower(limit, database_->rows.d);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

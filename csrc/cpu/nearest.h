@@ -165,7 +165,7 @@ class Nearest {
   const Database* database_;
   ScaledRow query_;
   DType dtype_;
-  const Panels* panels_ = nullptr;
+  const Panels* panels_ = nullptr;  // none where rows are looked at as they are
   Relation relation_;
   int64_t k_;
   Range own_class_;
