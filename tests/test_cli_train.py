@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from expansive import cli
@@ -69,6 +70,49 @@ def test_the_same_run_is_resumed_and_its_results_say_what_it_was(finished: Path,
     settings = json.loads((finished / "metrics.json").read_text())["settings"]
     about = {"model": "resnet8", "width": 4, "data": "digits", "imbalance": 10, "augment": False}
     assert settings | about | {"head": "fc"} == settings
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (("random", "--k", 3), "--method random takes no --k; leave it out, or choose --method"),
+        (("smote", "--enemies", "nearest"), "or choose --method eos"),
+        (("random", "--expansion", 0, 1), "choose --method eos or smote"),
+    ],
+)
+def test_an_option_that_the_method_ignores_is_refused(
+    tmp_path: Path, run: Any, given: tuple[Any, ...], message: str
+) -> None:
+    status, error = run("train", "digits", "--out", tmp_path / "run", "--method", *given)
+    assert (status, message in error) == (2, True), error
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_arrays_of_other_names_and_labels_in_a_second_file(tmp_path: Path, run: Any) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (30, 8, 8), dtype=np.uint8)
+    labels = np.repeat(["a", "b", "c"], 10)
+    np.savez(tmp_path / "in.npz", images=images, kinds=labels)
+    np.save(tmp_path / "in.npy", images)
+    np.save(tmp_path / "kinds.npy", labels)
+    tiny = (*SMALL[:4], "--no-augment", *SHORT)
+    named = ("--x-key", "images", "--y-key", "kinds")
+    for name, extra in (("in.npz", named), ("in.npy", ("--labels", tmp_path / "kinds.npy"))):
+        out = tmp_path / f"run-{name}"
+        assert run("train", tmp_path / name, "--out", out, *tiny, *extra) == (0, "")
+        assert json.loads((out / "metrics.json").read_text())["classes"] == ["a", "b", "c"]
+
+
+def test_arrays_that_are_missing_are_named_by_their_options(tmp_path: Path, run: Any) -> None:
+    np.savez(tmp_path / "in.npz", images=np.zeros((4, 8, 8)), y=np.zeros(4))
+    np.save(tmp_path / "in.npy", np.zeros((4, 8, 8)))
+    for name, extra, message in (
+        ("in.npz", (), "no 'x'; it holds images, y; name yours with x_key and y_key (--x-key and"),
+        ("in.npy", (), "name it with --labels"),
+        ("digits", ("--labels", tmp_path / "in.npy"), "is for a .npy, but 'digits' is none"),
+    ):
+        source = tmp_path / name if "." in name else name
+        status, error = run("train", source, "--out", tmp_path / "run", *extra)
+        assert (status, message in error) == (2, True), error
 
 
 def test_a_refused_run_leaves_no_file(tmp_path: Path, run: Any) -> None:

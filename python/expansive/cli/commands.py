@@ -68,8 +68,13 @@ Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 MethodOption = Annotated[Method, typer.Option(help="How to make synthetic rows.")]
 ENEMIES = "nearest: the k nearest enemies; neighborhood: those among the k nearest rows."
 EXPANSION = "Range of the weight, from the row (0) to its enemy (1)."
-EnemiesOption = Annotated[Enemies, typer.Option(help=ENEMIES)]
-Expansion = Annotated[tuple[float, float], typer.Option(help=EXPANSION, metavar="LOW HIGH")]
+EnemiesOption = Annotated[
+    Enemies | None, typer.Option(help=f"{ENEMIES} Default: nearest. For eos.")
+]
+Expansion = Annotated[
+    tuple[float, float] | None,
+    typer.Option(help=f"{EXPANSION} Default: 0 1. For eos and smote.", metavar="LOW HIGH"),
+]
 
 
 def _show_version(wanted: bool) -> None:
@@ -135,10 +140,13 @@ def train(
     k: Annotated[
         int | None, typer.Option(help="Neighbours to draw from. Default: 100; 5 for smote.")
     ] = None,
-    enemies: EnemiesOption = Enemies.nearest,
-    expansion: Expansion = (0.0, 1.0),
+    enemies: EnemiesOption = None,
+    expansion: Expansion = None,
     augment: Annotated[bool, typer.Option(help="Random crops and mirror images.")] = True,
     image_size: Annotated[int | None, typer.Option(help="Resize images to this size.")] = None,
+    x_key: Annotated[str, typer.Option(help="Name of the array, or Hub column, of images.")] = "x",
+    y_key: Annotated[str, typer.Option(help="Name of the array, or column, of labels.")] = "y",
+    labels: Annotated[Path | None, typer.Option(help="Labels of a .npy: another .npy.")] = None,
     root: Annotated[Path | None, typer.Option(help="Folder of the Fashion-MNIST files.")] = None,
     resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint.")] = False,
     seed: Seed = 0,
@@ -148,12 +156,14 @@ def train(
     from expansive.cli import runs
     from expansive.train.models import check_name
 
+    given = inputs.taken(method.value, k=k, enemies=enemies, expansion=expansion)
     check_name(model, width=width)
     runs.prepare(out, seed)
     if not resume:
         runs.require_no_checkpoints(out / "checkpoints")
-    full = datasets.load(data, "train", root, image_size=image_size)
-    test = datasets.load(data, "test", root, image_size=image_size)
+    full, test = inputs.load_split(
+        data, labels, root=root, x_key=x_key, y_key=y_key, image_size=image_size
+    )
     kept = None if imbalance is None else datasets.long_tail(full.y, imbalance, seed=seed)
     rows = full if kept is None else full.take(kept)
 
@@ -171,9 +181,7 @@ def train(
         "lr": lr,
         "schedule": schedule,
         "method": method.value,
-        "k": k,
-        "enemies": enemies.value,
-        "expansion": expansion,
+        **given,
         "checkpoint_dir": out / "checkpoints",
         "log_path": out / "log.jsonl",
         "seed": seed,
@@ -183,6 +191,8 @@ def train(
             "head": head or own_head,
             "data": data,
             "image_size": image_size,
+            "x_key": x_key,
+            "y_key": y_key,
             "imbalance": imbalance,
             "augment": augment,
         },
@@ -224,13 +234,8 @@ def oversample(
     k: Annotated[
         int | None, typer.Option(help="Neighbours to draw from. Default: 10; 5 for smote.")
     ] = None,
-    enemies: Annotated[
-        Enemies | None, typer.Option(help=f"{ENEMIES} Default: nearest. For eos.")
-    ] = None,
-    expansion: Annotated[
-        tuple[float, float] | None,
-        typer.Option(help=f"{EXPANSION} Default: 0 1. For eos and smote.", metavar="LOW HIGH"),
-    ] = None,
+    enemies: EnemiesOption = None,
+    expansion: Expansion = None,
     seed: Seed = 0,
     dtype: Annotated[
         Dtype | None,
@@ -248,9 +253,7 @@ def oversample(
 
     Files are .npz, .npy, .safetensors or .parquet; IN and OUT may differ.
     """
-    options = {"k": k, "enemies": enemies and enemies.value, "expansion": expansion}
-    given: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    inputs.check_taken(method.value, given)
+    given = inputs.taken(method.value, k=k, enemies=enemies, expansion=expansion)
     inputs.check_target(source, labels, target, out_labels)
     x, y = inputs.load(source, x_key, y_key, labels, "--labels")
     kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)

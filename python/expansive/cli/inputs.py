@@ -1,16 +1,18 @@
-"""What `oversample` and `gap` are given: read, or refused by the name of its option."""
+"""What the commands are given: read, or refused by the name of its option."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from expansive import files
+from expansive import datasets, files
 from expansive.arguments import STRATEGIES
+from expansive.datasets import ArrayData
 
 TAKEN = {"eos": ("k", "enemies", "expansion"), "smote": ("k", "expansion"), "random": ()}
 """Options that each method takes."""
@@ -21,8 +23,23 @@ def load(
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and labels; `option` is what names the labels of a .npy."""
     files.check_labels_file(path, labels, option)
-    try:
+    with _naming_keys():
         return files.load_arrays(path, x_key, y_key, labels=labels)
+
+
+def load_split(data: str, labels: Path | None, **options: Any) -> tuple[ArrayData, ArrayData]:
+    """Load what `train` trains on and what it tests on; `options` as of `datasets.load`."""
+    files.check_labels_file(data, labels, "--labels")
+    with _naming_keys():
+        train = datasets.load(data, "train", labels=labels, **options)
+        return train, datasets.load(data, "test", labels=labels, **options)
+
+
+@contextmanager
+def _naming_keys() -> Iterator[None]:
+    """Let an error about a missing array name the options that choose it."""
+    try:
+        yield
     except KeyError as error:
         raise KeyError(f"{error.args[0]} (--x-key and --y-key)") from error
 
@@ -42,14 +59,16 @@ def check_target(
         raise ValueError(f"OUT {str(target)!r} is the file of --labels; name another for the rows")
 
 
-def check_taken(method: str, given: Iterable[str]) -> None:
-    """Refuse options that the method would ignore."""
+def taken(method: str, **options: Any) -> dict[str, Any]:
+    """Keep the options that were given; refuse those that the method would ignore."""
+    given = {name: value for name, value in options.items() if value is not None}
     for name in given:
         if name not in TAKEN[method]:
             takers = " or ".join(taker for taker, names in TAKEN.items() if name in names)
             raise ValueError(
                 f"--method {method} takes no --{name}; leave it out, or choose --method {takers}"
             )
+    return {name: getattr(value, "value", value) for name, value in given.items()}
 
 
 def check_range(x: NDArray[Any], dtype: np.dtype[Any]) -> None:

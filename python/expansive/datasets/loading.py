@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expansive.arguments import as_choice
 from expansive.datasets import sources
 from expansive.datasets.sources import ArrayData, SplitName
-from expansive.files import SUFFIXES, PathLike, load_arrays
+from expansive.files import SUFFIXES, PathLike, check_labels_file, load_arrays
 
 CIFAR10 = "uoft-cs/cifar10"
 JPEG_PREFIX = "cifar10-jpeg:"
@@ -57,7 +57,8 @@ def load(
     Raises
     ------
     ValueError
-        For an unknown name (lists the choices) or split, or content that does not fit.
+        For an unknown name (lists the choices) or split, `labels` of what is no ``.npy``, or
+        content that does not fit.
     FileNotFoundError
         When the files are missing.
     ConnectionError
@@ -66,6 +67,7 @@ def load(
         When a library is missing; names the pip command.
     """
     as_choice(split, get_args(SplitName), "split")
+    check_labels_file(name_or_path, labels)
     name, path = os.fspath(name_or_path), Path(name_or_path)
     if name == "digits":
         return sources.part(sources.digits(), split)
