@@ -267,6 +267,21 @@ def test_rows_that_are_not_finite_are_named_whatever_the_type(tmp_path, capsys, 
     assert (status, "[7" in error) == (2, True), error
 
 
+def test_a_format_that_cannot_hold_the_rows_is_refused_before_the_search(
+    tmp_path, capsys, monkeypatch
+):
+    x, y = imbalanced()
+    files.save_arrays(tmp_path / "words.npz", x, y.astype(str))
+    files.save_arrays(tmp_path / "images.npz", x[:, :, None], y)
+    monkeypatch.delattr(SynthesisPlan, "by_method")
+    for source, target, message in (
+        ("words.npz", "o.safetensors", "labels are strings; encode them"),
+        ("images.npz", "o.parquet", "rows [n, d], but x has the shape (40, 3, 1)"),
+    ):
+        status, _, error = run(capsys, "oversample", tmp_path / source, tmp_path / target)
+        assert (status, message in error) == (2, True), error
+
+
 @pytest.fixture
 def npy(tmp_path):
     x, y = imbalanced()

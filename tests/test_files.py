@@ -40,7 +40,7 @@ def test_round_trip(target, dtype):
 
 
 def test_slices_make_the_same_rows_as_one_write(target):
-    with files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write:
+    with files.array_writer(layout=files.Layout(X.shape, X.dtype, Y.dtype), **target) as write:
         for start in range(0, len(X), 3):
             write(X[start : start + 3], Y[start : start + 3])
     x, y = load(target)
@@ -59,7 +59,7 @@ def test_a_wrong_number_of_rows_makes_no_file_and_keeps_the_old_one(target):
     files.save_arrays(x=X, y=Y, **target)
     with (
         pytest.raises(ValueError, match="5 rows were written, 8 were announced"),
-        files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write,
+        files.array_writer(layout=files.Layout(X.shape, X.dtype, Y.dtype), **target) as write,
     ):
         write(X[:5], Y[:5])
     np.testing.assert_array_equal(load(target)[0], X)
@@ -69,7 +69,7 @@ def test_a_wrong_number_of_rows_makes_no_file_and_keeps_the_old_one(target):
 def test_a_slice_of_another_width_is_refused(target):
     with (
         pytest.raises(ValueError, match=r"\(8, 2\).*does not fit \(8, 3\)"),
-        files.array_writer(shape=X.shape, dtype=X.dtype, y_dtype=Y.dtype, **target) as write,
+        files.array_writer(layout=files.Layout(X.shape, X.dtype, Y.dtype), **target) as write,
     ):
         write(X[:, :2], Y)
     assert list(target["path"].parent.iterdir()) == []

@@ -259,6 +259,10 @@ def oversample(
     kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
     if dtype:
         inputs.check_range(x, kind)
+    layout = files.Layout(
+        x.shape, kind, y.dtype, x_key, y_key, files.feature_columns(source, y_key)
+    )
+    files.check_output(target, labels=out_labels, layout=layout)
     flat = x.reshape(len(x), -1)
     plan = SynthesisPlan.by_method(
         method.value,
@@ -270,16 +274,8 @@ def oversample(
         threads=threads,
         **given,
     )
-    with files.array_writer(
-        target,
-        (len(x) + plan.n_samples, *x.shape[1:]),
-        kind,
-        y.dtype,
-        x_key=x_key,
-        y_key=y_key,
-        labels=out_labels,
-        columns=files.feature_columns(source, y_key),
-    ) as write:
+    layout = layout._replace(shape=(len(x) + plan.n_samples, *x.shape[1:]))
+    with files.array_writer(target, layout, labels=out_labels) as write:
         for start in range(0, len(x), ROWS_PER_SLICE):
             rows = slice(start, start + ROWS_PER_SLICE)
             write(x[rows], y[rows])

@@ -10,10 +10,11 @@ from expansive.files.array_files import (
     save_arrays,
 )
 from expansive.files.atomic import PathLike, atomic_write, check_folder
-from expansive.files.formats import SUFFIXES
+from expansive.files.formats import SUFFIXES, Layout
 
 __all__ = [
     "SUFFIXES",
+    "Layout",
     "PathLike",
     "array_writer",
     "atomic_write",

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import NDArray
 
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
@@ -26,7 +26,9 @@ from expansive.files.formats import (
 )
 
 
-def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
+def check_output(
+    path: PathLike, *, labels: PathLike | None = None, layout: Layout | None = None
+) -> None:
     """Make sure that arrays can be written to `path`, before any work is done for them.
 
     Parameters
@@ -35,16 +37,23 @@ def check_output(path: PathLike, *, labels: PathLike | None = None) -> None:
         The array file to be written.
     labels : path-like, optional
         The file of the labels, which ``.npy`` needs beside it.
+    layout : Layout, optional
+        What it will hold; the number of rows need not be right yet.
 
     Raises
     ------
     ValueError
-        When the suffix is none of `SUFFIXES`, or a ``.npy`` has no file for the labels.
+        When the suffix is none of `SUFFIXES`, a ``.npy`` has no file for the labels, or a name
+        stands for two arrays or columns.
+    TypeError
+        When the format cannot hold a dtype or the shape.
     OSError
         When a folder is missing or not writable, or the path is itself a folder.
     """
     for target in _files(path, labels):
         check_folder(finished(target).parent)
+    if layout is not None:
+        check_layout(layout, path)
 
 
 def load_arrays(
@@ -121,8 +130,10 @@ def save_arrays(
 
     Parameters
     ----------
-    path, x_key, y_key, labels, columns
-        As for `array_writer`.
+    path, x_key, y_key, labels
+        As for `load_arrays`.
+    columns : sequence of str, optional
+        As in `Layout`.
     x : ndarray of shape [n, ...]
     y : ndarray of shape [n]
 
@@ -131,36 +142,23 @@ def save_arrays(
     ValueError, TypeError, OSError
         As `array_writer`, before anything is written.
     """
-    with array_writer(
-        path, x.shape, x.dtype, y.dtype, x_key=x_key, y_key=y_key, labels=labels, columns=columns
-    ) as write:
+    layout = Layout(x.shape, x.dtype, y.dtype, x_key, y_key, columns)
+    with array_writer(path, layout, labels=labels) as write:
         write(x, y)
 
 
 @contextmanager
 def array_writer(
-    path: PathLike,
-    shape: tuple[int, ...],
-    dtype: DTypeLike,
-    y_dtype: DTypeLike,
-    *,
-    x_key: str = "x",
-    y_key: str = "y",
-    labels: PathLike | None = None,
-    columns: Sequence[str] | None = None,
+    path: PathLike, layout: Layout, *, labels: PathLike | None = None
 ) -> Iterator[Write]:
     """Write an array file slice by slice: only the labels are kept in memory.
 
     Parameters
     ----------
-    path, x_key, y_key, labels
+    path, labels
         As for `load_arrays`.
-    shape : tuple of int
-        Shape ``[n, ...]`` of all rows together.
-    dtype, y_dtype : dtype-like
-        Element types of the rows and of the labels.
-    columns : sequence of str, optional
-        For ``.parquet`` only: the names of the features; default ``f0, f1, ...``.
+    layout : Layout
+        What the file will hold, all rows together.
 
     Yields
     ------
@@ -170,18 +168,15 @@ def array_writer(
     Raises
     ------
     ValueError
-        For an unknown suffix, a name that stands for two arrays or columns, a slice that does not
-        fit, or, at the end, when the number of rows is not ``shape[0]``; no file is made then.
-    TypeError
-        When the format cannot hold a dtype or the shape.
-    OSError
-        When the file cannot be written.
+        As `check_output`; for a slice that does not fit; or, at the end, when the number of rows is
+        not ``layout.shape[0]``. No file is made then.
+    TypeError, OSError
+        As `check_output`.
     """
-    check_output(path, labels=labels)
-    layout = Layout(shape, _native(dtype), _native(y_dtype), x_key, y_key, columns)
+    check_output(path, labels=labels, layout=layout)
+    layout = layout._replace(dtype=_native(layout.dtype), y_dtype=_native(layout.y_dtype))
     sink = SINKS[Path(path).suffix.lower()]
-    check_layout(layout, path)
-    written = 0
+    written, shape = 0, layout.shape
     with ExitStack() as stack:
         temporary = stack.enter_context(atomic_write(path))
         beside = None if labels is None else stack.enter_context(atomic_write(labels))
@@ -279,6 +274,6 @@ def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:
     return [path, labels]
 
 
-def _native(dtype: DTypeLike) -> np.dtype[Any]:
-    native: np.dtype[Any] = np.dtype(dtype).newbyteorder("=")
+def _native(dtype: np.dtype[Any]) -> np.dtype[Any]:
+    native: np.dtype[Any] = dtype.newbyteorder("=")
     return native

@@ -30,14 +30,26 @@ _OF_OBJECTS = ("Object arrays", "Python objects")
 
 
 class Layout(NamedTuple):
-    """What an array file will hold."""
+    """What an array file will hold.
+
+    Attributes
+    ----------
+    shape : tuple of int
+        Shape ``[n, ...]`` of the rows.
+    dtype, y_dtype : dtype
+        Element types of the rows and of the labels.
+    x_key, y_key : str
+        Names of the arrays, or of the column of labels; ``.npy`` has none.
+    columns : sequence of str or None
+        For ``.parquet`` only: the names of the features; None: ``f0, f1, ...``.
+    """
 
     shape: tuple[int, ...]
     dtype: np.dtype[Any]
     y_dtype: np.dtype[Any]
-    x_key: str
-    y_key: str
-    columns: Sequence[str] | None
+    x_key: str = "x"
+    y_key: str = "y"
+    columns: Sequence[str] | None = None
 
 
 def check_layout(layout: Layout, path: PathLike) -> None:
