@@ -81,6 +81,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "ragged labels": ({"y": [[1], [1, 2]]}, ValueError, ["y is no array"]),
     "one class": ({"y": Y * 0 + 4}, ValueError, ["y holds one class only (4)", "at least two"]),
     "k of zero": ({"k": 0}, ValueError, ["k must be an integer of at least 1; got 0"]),
+    "endless k": ({"k": 10**30}, ValueError, ["k must be below 2**63; got 1000"]),
     "negative k": ({"k": -3}, ValueError, ["k must be", "-3"]),
     "fractional k": ({"k": 2.5}, ValueError, ["k must be an integer", "2.5"]),
     "k of True": ({"k": True}, ValueError, ["k must be an integer", "True"]),

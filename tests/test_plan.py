@@ -45,6 +45,13 @@ def test_a_plan_scans_its_rows_once(method: str, monkeypatch: pytest.MonkeyPatch
     assert len(scanned) == 1
 
 
+@pytest.mark.parametrize("method", ["eos", "smote"])
+def test_more_neighbours_than_rows_are_all_of_them(method: str) -> None:
+    x, y = blobs()
+    everyone, beyond = (PLAN_METHODS[method](x, y, k=k, seed=5) for k in (len(x), 2**62))
+    assert_same_bits(everyone.generate(x), beyond.generate(x), method)
+
+
 def test_a_plan_and_an_index_say_what_they_are() -> None:
     x, y = blobs()
     said = "Index(57 rows of 6 features in float32, 3 classes, metric='cosine', backend='cpu')"

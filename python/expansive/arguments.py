@@ -18,6 +18,14 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
+def as_k(value: Any) -> int:
+    """Check a number of neighbours: it fits the integers of the kernels."""
+    k = as_count(value, "k")
+    if k >= 2**63:
+        raise ValueError(f"k must be below 2**63; got {value!r}")
+    return k
+
+
 def as_choice(value: Any, choices: Collection[Any], name: str) -> str:
     """Check one of several names."""
     if value not in choices:

@@ -140,7 +140,7 @@ class Index:
         idx : array of int64, shape [n_queries, k]
             Row numbers in x; -1 where fewer than k rows qualify.
         """
-        k = arguments.as_count(k, "k")
+        k = arguments.as_k(k)
         relation = arguments.as_choice(relation, RELATIONS, "relation")
         if _is_empty_matrix(q):
             empty = _empty_result(self.rows, k)
@@ -180,7 +180,7 @@ class Index:
         return arrays.to_host(dist), arrays.to_host(idx)
 
     def _find_rows(self, queries: Any, k: int, relation: str) -> Found:
-        k = arguments.as_count(k, "k")
+        k = arguments.as_k(k)
         relation = arguments.as_choice(relation, RELATIONS, "relation")
         _check_classes(self.classes, relation)
         n = len(self.rows.data)
@@ -279,7 +279,7 @@ def neighbors(
     -----
     Exact and bit-identical on every backend; see `Index`.
     """
-    k = arguments.as_count(k, "k")
+    k = arguments.as_k(k)
     relation = arguments.as_choice(relation, RELATIONS, "relation")
     rows = arrays.as_rows(x, "x", backend_for(x, backend).TAKES_DEVICE_ARRAYS)
     labels = None if y is None else arrays.as_labels(y, len(rows.data))

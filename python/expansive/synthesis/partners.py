@@ -114,6 +114,7 @@ def _search(index: Index, classes: Classes, k: int, relation: str) -> list[Rows6
     """Find the neighbours of all rows at once; a table for each class."""
     if not classes:
         return []
+    k = min(k, index.rows.shape[0])  # more cannot be found, and would take memory
     _, found = index.find_rows(np.concatenate(list(classes.values())), k, relation)
     return np.split(found, np.cumsum([len(rows) for rows in classes.values()])[:-1])
 

@@ -121,7 +121,7 @@ class SynthesisPlan:
             For bad input, before any work.
         """
         arguments.as_choice(enemies, ENEMIES, "enemies")
-        k = arguments.as_count(k, "k")
+        k = arguments.as_k(k)
         if reference_compat and enemies != "neighborhood":
             raise ValueError("reference_compat=True needs enemies='neighborhood'")
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
@@ -152,7 +152,7 @@ class SynthesisPlan:
         Parameters and errors as in `eos`. A class of one row has no friend: its only row is its own
         partner, with a warning.
         """
-        k = arguments.as_count(k, "k")
+        k = arguments.as_k(k)
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         drawn = draft.drawn_rows()
         tables = draft.among_all(partners.friends(draft.index(drawn), drawn, k))

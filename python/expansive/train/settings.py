@@ -19,7 +19,7 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor, nn
 
-from expansive.arguments import as_choice, as_count, as_expansion, as_seed
+from expansive.arguments import as_choice, as_count, as_expansion, as_k, as_seed
 from expansive.synthesis import ENEMIES, METHODS
 from expansive.train.checkpoint import without_numpy
 from expansive.train.expand import Plan
@@ -86,7 +86,7 @@ class Settings:
         for name, least in _COUNTS.items():
             setattr(self, name, as_count(getattr(self, name), name, least))
         if self.k is not None:
-            self.k = as_count(self.k, "k")
+            self.k = as_k(self.k)
         self.seed = as_seed(self.seed)
         self.expansion = as_expansion(self.expansion)
         for name in ("lr", "momentum", "weight_decay", "val_fraction"):
