@@ -10,9 +10,9 @@ from cases import run_python
 
 SECONDS = """
 import time
-start = time.perf_counter()
+start = time.process_time()
 import expansive
-print(time.perf_counter() - start)
+print(time.process_time() - start)
 """
 
 MODULES = """
@@ -34,7 +34,7 @@ except AttributeError as error:
 """
 
 
-def test_import_takes_less_than_three_tenths_of_a_second() -> None:
+def test_import_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
     assert statistics.median(float(run_python(SECONDS)) for _ in range(5)) < 0.3
 
 
