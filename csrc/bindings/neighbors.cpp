@@ -25,8 +25,7 @@ class Index {
     const Metric parsed = parse_metric(metric);
     Basis directions;
     if (basis) {
-      check(basis->ndim() == 2 && basis->shape(1) == rows.d && basis->shape(0) <= rows.d,
-            "the basis does not fit the rows");
+      check(basis->ndim() == 2 && basis->shape(1) == rows.d, "the basis does not fit the rows");
       directions = {basis->data(), basis->shape(0)};
     }
     index_ = without_gil([&](Interrupt& interrupt) {

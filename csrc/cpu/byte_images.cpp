@@ -26,9 +26,9 @@ ByteMaker::ByteMaker(const Kernels& kernels, double low, double high, double sca
 
 float ByteMaker::make(const ScaledRow& row, DType dtype, uint8_t* image) const {
   std::fill(image + d_, image + bytes(), uint8_t{0});
-  const ScreenRow made = kernels_->prepare_bytes[static_cast<int>(dtype)](
+  const ImageSums made = kernels_->prepare_bytes[static_cast<int>(dtype)](
       row.data, row.scale, low_.data(), scale_, step_, d_, image);
-  return round_up_to_float(rounding_error(made));
+  return round_up_to_float(image_error(made));
 }
 
 }  // namespace expansive

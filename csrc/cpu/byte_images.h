@@ -33,8 +33,8 @@ class ByteSpace {
     return round_down(-(reach + query_error) * kUp);
   }
 
-  // Above the squared distance of every pair of this query with at least this value and a row's
-  // error of at most `row_error`.
+  // An upper bound on the squared distance of every pair of this query with at least this value and
+  // a row's error of at most `row_error`.
   double limit(double query_error, float value, float row_error) const {
     const double v = static_cast<double>(value);
     // In this order max() makes 0 of what is undefined: where the error is infinite, so is the
@@ -61,7 +61,8 @@ class ByteMaker {
   int64_t bytes() const { return round_up(d_, 64); }
   const ByteSpace& space() const { return space_; }
 
-  // Writes the image of a row and returns its error: above the distance between image and row.
+  // Writes the image of a row and returns its error: an upper bound on the distance from image to
+  // row.
   float make(const ScaledRow& row, DType dtype, uint8_t* image) const;
 
  private:

@@ -15,7 +15,7 @@ namespace {
 
 // In whole steps from `low`, each a byte; measures the values that the bytes stand for.
 template <typename T>
-ScreenRow prepare_bytes(const void* row, double row_scale, const double* low, double scale,
+ImageSums prepare_bytes(const void* row, double row_scale, const double* low, double scale,
                         double step, int64_t d, uint8_t* bytes) {
   const Double8 steps_per_unit = splat8(1.0 / step), units = splat8(step);
   return place<T>(row, row_scale, low, scale, d, [=](int64_t j, Double8 exact) {

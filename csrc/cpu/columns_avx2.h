@@ -15,8 +15,8 @@ namespace {
 constexpr Elements kElements = kWholeElements;
 
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  const __m128i low = whole4(v.low, -32767.0, 32767.0);
-  const __m128i high = whole4(v.high, -32767.0, 32767.0);
+  const __m128i low = whole4(v.low, -kMostWhole, kMostWhole);
+  const __m128i high = whole4(v.high, -kMostWhole, kMostWhole);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(image), _mm_packs_epi32(low, high));
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
 }

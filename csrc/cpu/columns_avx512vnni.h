@@ -10,7 +10,7 @@ namespace {
 constexpr Elements kElements = kWholeElements;
 
 inline Double8 store_image(uint32_t* image, Double8 v) {
-  const __m256i whole = whole8(v, -32767.0, 32767.0);
+  const __m256i whole = whole8(v, -kMostWhole, kMostWhole);
   _mm_storeu_si128(reinterpret_cast<__m128i*>(image), _mm256_cvtepi32_epi16(whole));
   return _mm512_cvtepi32_pd(whole);
 }

@@ -23,7 +23,7 @@ class Grouping {
       : order_(static_cast<size_t>(n)),
         position_(static_cast<size_t>(n)),
         start_(static_cast<size_t>(n_classes) + 1) {
-    check(n < (int64_t{1} << 32) - 1024, "x has more than 2^32 rows; split it");
+    check(n < (int64_t{1} << 32) - 1024, "x has more than 2^32 - 1025 rows; split it");
     if (codes == nullptr) {
       std::iota(order_.begin(), order_.end(), uint32_t{0});
       position_ = order_;
@@ -52,7 +52,7 @@ class Grouping {
 
   // All classes that have rows; one without codes.
   std::vector<Range> classes() const {
-    if (start_.size() < 2 || start_.back() == 0) return {{0, size()}};
+    if (start_.back() == 0) return {{0, size()}};
     std::vector<Range> found;
     for (size_t c = 1; c < start_.size(); ++c) {
       if (start_[c - 1] < start_[c]) found.push_back({start_[c - 1], start_[c]});

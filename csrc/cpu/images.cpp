@@ -76,9 +76,9 @@ void ImageMaker::make(const ScaledRow* rows, int64_t count, DType dtype, uint32_
 
 // The image of a row before any rotation.
 Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const {
-  const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
+  const ImageSums made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), scale_, d_, out);
-  const double error = rounding_error(made), farthest = std::sqrt(made.squared_norm) + error;
+  const double error = image_error(made), farthest = std::sqrt(made.squared_norm) + error;
   if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, error};
   return draw_in(row, dtype, out);
 }
@@ -95,9 +95,9 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
     return {0.0, scale_ * std::sqrt(squared * kUp + distance_underflow(d_)) * kUp};
   }
   const double distance = std::sqrt(squared);
-  const ScreenRow made = kernels_->prepare[static_cast<int>(dtype)](
+  const ImageSums made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), std::min(scale_, radius / distance), d_, out);
-  return {made.squared_norm, (rounding_error(made) + radius * 0x1p-31) * kUp,
+  return {made.squared_norm, (image_error(made) + radius * 0x1p-31) * kUp,
           std::max(distance * scale_ * kUp - radius * kDown, 0.0)};
 }
 
@@ -136,9 +136,9 @@ Image ImageMaker::finish_rotated(const double* products, const Image& placed, ui
       ((2.0 * std::sqrt(squared) + error) * error + placed.squared_norm * 0x1p-30) * kUp;
   const double rest_error = std::min(std::sqrt(shift), shift / rest) * kUp;
   coordinates[static_cast<size_t>(rank_)] = rest;
-  const ScreenRow made = kernels_->prepare[static_cast<int>(DType::float64)](
+  const ImageSums made = kernels_->prepare[static_cast<int>(DType::float64)](
       coordinates.data(), 1.0, origin_.data(), 1.0, rank_ + 1, out);
-  return {made.squared_norm, (rounding_error(made) + placed.error + error + rest_error) * kUp,
+  return {made.squared_norm, (image_error(made) + placed.error + error + rest_error) * kUp,
           placed.drawn_in};
 }
 

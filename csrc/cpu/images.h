@@ -27,8 +27,9 @@ struct ScaledRow {
 
 struct Image {
   double squared_norm;
-  double error;  // above the distance between the image and the row's place in the screen's space
-  double drawn_in = 0.0;  // above the way from the row to that place: 0 where there is no need
+  double error;  // upper bound on the distance from the image to the row's place in screen space
+  double drawn_in =
+      0.0;  // upper bound on how far the row was moved into the ball; 0: it was inside
 };
 
 // The larger of each field.

@@ -26,12 +26,7 @@ void interpolate_floats(const InterpolateTask& task) {
       one(j++);
   }
   for (; j + kFloats <= task.d; j += kFloats) {
-    const Floats row = lerp(load_floats(base + j), load_floats(partner + j), weight);
-    if (kStream) {
-      stream_floats(out + j, row);
-    } else {
-      store_floats(out + j, row);
-    }
+    store_floats<kStream>(out + j, lerp(load_floats(base + j), load_floats(partner + j), weight));
   }
   while (j < task.d) one(j++);
 }

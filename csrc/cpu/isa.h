@@ -38,7 +38,7 @@ struct ScreenTask {
 };
 
 // What is known of a row's image in the screen's space.
-struct ScreenRow {
+struct ImageSums {
   double squared_norm;   // of the image
   double squared_error;  // of image minus row
 };
@@ -64,7 +64,7 @@ struct BytesTask {
   int64_t* squared_steps;  // [count]
 };
 
-// Floats that may be read, or written, past the last of some: what is left of a vector.
+// Kernels read and write whole vectors: arrays of floats have this many spare ones at their end.
 inline constexpr int64_t kSpareFloats = 15;
 
 // Boxes, in `dims` coordinates, from the box [low, high].
@@ -140,7 +140,7 @@ struct Kernels {
   int64_t (*screen)(const ScreenTask&);
 
   // Byte images and their comparison, with sizes a multiple of 64: see bytes.h.
-  ScreenRow (*prepare_bytes[kDTypes])(const void* row, double row_scale, const double* low,
+  ImageSums (*prepare_bytes[kDTypes])(const void* row, double row_scale, const double* low,
                                       double scale, double step, int64_t d, uint8_t* bytes);
   void (*compare_bytes)(const BytesTask&);
 
@@ -150,7 +150,7 @@ struct Kernels {
 
   // image = (row * row_scale - centre) * scale, rounded to the screen's element type. `centre` and
   // `image` are padded to 8 elements, the image with zeros.
-  ScreenRow (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
+  ImageSums (*prepare[kDTypes])(const void* row, double row_scale, const double* centre,
                                 double scale, int64_t d, uint32_t* image);
   void (*project)(const ProjectTask&);
   // row * row_scale in float64, padded with zeros to a multiple of 8.

@@ -143,19 +143,19 @@ inline void store(void* p, __m128i v) { _mm_storeu_si128(static_cast<__m128i*>(p
 inline void stream(void* p, __m256 v) { _mm256_stream_ps(static_cast<float*>(p), v); }
 inline void stream(void* p, __m128i v) { _mm_stream_si128(static_cast<__m128i*>(p), v); }
 
-template <typename T>
+template <bool kStream, typename T>
 inline void store_floats(T* p, Floats v) {
-  store(p, narrow(p, v));
+  if (kStream) {
+    stream(p, narrow(p, v));
+  } else {
+    store(p, narrow(p, v));
+  }
 }
-template <typename T>
-inline void stream_floats(T* p, Floats v) {
-  stream(p, narrow(p, v));
-}
+template <bool>  // float64 is never streamed
 inline void store_floats(double* p, Floats v) {
   _mm256_storeu_pd(p, _mm256_cvtps_pd(_mm256_castps256_ps128(v)));
   _mm256_storeu_pd(p + 4, _mm256_cvtps_pd(_mm256_extractf128_ps(v, 1)));
 }
-inline void stream_floats(double* p, Floats v) { store_floats(p, v); }
 
 }  // namespace
 }  // namespace expansive

@@ -126,19 +126,19 @@ inline void store(void* p, __m512 v) { _mm512_storeu_ps(p, v); }
 inline void store(void* p, __m256i v) { _mm256_storeu_si256(static_cast<__m256i*>(p), v); }
 inline void stream(void* p, __m512 v) { _mm512_stream_ps(static_cast<float*>(p), v); }
 inline void stream(void* p, __m256i v) { _mm256_stream_si256(static_cast<__m256i*>(p), v); }
-template <typename T>
+template <bool kStream, typename T>
 inline void store_floats(T* p, Floats v) {
-  store(p, narrow(p, v));
+  if (kStream) {
+    stream(p, narrow(p, v));
+  } else {
+    store(p, narrow(p, v));
+  }
 }
-template <typename T>
-inline void stream_floats(T* p, Floats v) {
-  stream(p, narrow(p, v));
-}
+template <bool>  // float64 is never streamed
 inline void store_floats(double* p, Floats v) {
   _mm512_storeu_pd(p, _mm512_cvtps_pd(_mm512_castps512_ps256(v)));
   _mm512_storeu_pd(p + 8, _mm512_cvtps_pd(_mm512_extractf32x8_ps(v, 1)));
 }
-inline void stream_floats(double* p, Floats v) { store_floats(p, v); }
 
 }  // namespace
 }  // namespace expansive

@@ -96,14 +96,9 @@ inline float sum_of(Floats v) {
   for (int i = 0; i < 8; ++i) sum += v.lane[i];
   return sum;
 }
-template <typename T>
+template <bool, typename T>  // no streaming stores
 inline void store_floats(T* p, Floats v) {
   for (int i = 0; i < 8; ++i) from_float(v.lane[i], p + i);
-}
-
-template <typename T>
-inline void stream_floats(T* p, Floats v) {
-  store_floats(p, v);
 }
 inline void fence_streams() {}
 

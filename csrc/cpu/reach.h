@@ -20,8 +20,8 @@ class Reach {
   // The leading coordinates [dims] of a query, lane `lane` of a tile.
   void place(int64_t tile, int64_t lane, const float* point);
   // Its reach, squared; below zero: it reaches nothing.
-  void set(int64_t tile, int64_t lane, float squared) {
-    reaches_[static_cast<size_t>(tile * kMostTileQueries + lane)] = squared;
+  void set(int64_t tile, int64_t lane, float squared_reach) {
+    reaches_[static_cast<size_t>(tile * kMostTileQueries + lane)] = squared_reach;
   }
 
   // The panels of the cluster nearest to a tile, of those that overlap with some run.

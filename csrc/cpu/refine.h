@@ -80,7 +80,7 @@ void widen(const void* row, double row_scale, int64_t d, double* out) {
 // Stores a row moved and scaled through `store`, which rounds; measures the result and the
 // rounding.
 template <typename T, typename Store>
-ScreenRow place(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+ImageSums place(const void* row, double row_scale, const double* centre, double scale, int64_t d,
                 const Store& store) {
   const T* x = static_cast<const T*>(row);
   const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
@@ -99,7 +99,7 @@ ScreenRow place(const void* row, double row_scale, const double* centre, double 
 }
 
 template <typename T>
-ScreenRow prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
+ImageSums prepare(const void* row, double row_scale, const double* centre, double scale, int64_t d,
                   uint32_t* image) {
   return place<T>(row, row_scale, centre, scale, d, [image](int64_t j, Double8 exact) {
     return store_image(image + j / kElements.per_word, exact);

@@ -4,38 +4,18 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 
 #include "cpu/images.h"
 #include "cpu/isa.h"
+#include "cpu/outward.h"
 
 namespace expansive {
 
-// Factors that round a float64 computation of at most 2^20 terms outward, up and down.
-inline constexpr double kUp = 1.0 + 0x1p-32;
-inline constexpr double kDown = 1.0 - 0x1p-32;
-
 inline constexpr int64_t kMostFeatures = int64_t{1} << 20;
 
-// The largest float32 not above v.
-inline float round_down(double v) {
-  const float nearest = static_cast<float>(v);
-  if (static_cast<double>(nearest) <= v) return nearest;
-  return std::nextafter(nearest, -std::numeric_limits<float>::infinity());
+inline double image_error(const ImageSums& row) {
+  return image_error(row.squared_norm, row.squared_error);
 }
-
-// The smallest float32 not below v.
-inline float round_up_to_float(double v) { return -round_down(-v); }
-
-// Above the distance between a row's place and its image: the measured rounding, the float64
-// rounding of the difference itself, and what underflows.
-inline double rounding_error(const ScreenRow& row) {
-  const double measured = std::sqrt(row.squared_error);
-  return (measured + 0x1p-50 * (std::sqrt(row.squared_norm) + measured)) * kUp + 1e-150;
-}
-
-// Absolute error of an exact squared distance of d features, from squares that are subnormal.
-inline double distance_underflow(int64_t d) { return (static_cast<double>(d) + 8.0) * 0x1p-1073; }
 
 // The estimate, by estimate.h, that no row of d features within squared distance `limit` exceeds.
 inline float estimate_reach(double limit, int64_t d) {
@@ -48,9 +28,9 @@ inline float estimate_reach(double limit, int64_t d) {
 class ScreenSpace {
  public:
   // For rows of d features, scaled by the power of two `scale`, with images of `length`
-  // coordinates. Where `near` is not 0, neighbours are expected no farther apart than it: a row's
-  // error is then in its half norm, so that within `near` the worst row's does not loosen the
-  // threshold for all.
+  // coordinates. Where `near` is above 0, neighbours are expected no farther apart than it. A row's
+  // own error then goes into its half norm, so that for limits up to `near` one bad row does not
+  // loosen the thresholds of all queries.
   ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels)
       : scale_(scale), near_(near), whole_(kernels.elements.whole) {
     const double terms = static_cast<double>(length);
@@ -70,8 +50,8 @@ class ScreenSpace {
 
   // The squared distance within which the images of all rows within squared distance `limit` are.
   // `error` is the image error of the query plus the largest of the database.
-  double reach(double error, double limit) const {
-    const double farthest = within(error, limit);
+  double squared_reach(double error, double limit) const {
+    const double farthest = reach(error, limit);
     return farthest * farthest * kUp;
   }
 
@@ -79,8 +59,8 @@ class ScreenSpace {
   // image error of the database.
   float threshold(const Image& query, double worst, double limit) const {
     const double norm = query.squared_norm * (1.0 - gamma_) * kDown;
-    const double in_half_norms = 2.0 * std::min(within(query.error, limit), near_) * worst * kDown;
-    const double squared = reach(query.error + worst, limit) - in_half_norms;
+    const double in_half_norms = 2.0 * std::min(reach(query.error, limit), near_) * worst * kDown;
+    const double squared = squared_reach(query.error + worst, limit) - in_half_norms;
     return round_down(0.5 * (norm - squared) - product_underflow_);
   }
 
@@ -92,8 +72,8 @@ class ScreenSpace {
     return distance * distance;
   }
 
-  // Above the squared distance of every pair of this query with at least this screen value and at
-  // most this h, where images are not rotated and cut.
+  // An upper bound on the squared distance of every pair of this query with at least this screen
+  // value and at most this h, where images are not rotated and cut.
   double limit(double squared_norm, double error, float value, float half_norm) const {
     const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
     const double not_floored = h * (1.0 + 0x1p-22) + (whole_ ? 1.0 : 0x1p-148);
@@ -107,7 +87,7 @@ class ScreenSpace {
   }
 
  private:
-  double within(double error, double limit) const {
+  double reach(double error, double limit) const {
     return (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
   }
 

@@ -39,7 +39,7 @@ class Drawn {
   Drawn(const Partners& partners, RowNumbers rows, bool wide)
       : partners_(partners), rows_(rows), wide_(wide), kernels_(kernels()) {}
 
-  // Keys are near where bases are.
+  // Near keys belong to bases that are near each other in the order of classes.
   int64_t n_keys() const { return partners_.base_start[partners_.n_classes]; }
   void keys(const int64_t* places, int64_t count, int64_t* keys) const {
     const Words words(*this, places, count);

@@ -5,13 +5,11 @@
 #include <cmath>
 #include <cstdint>
 
+#include "cpu/outward.h"
 #include "expansive/host_device.h"
 
 namespace expansive::cuda {
 
-// Factors that round a float64 computation of at most 2^20 terms outward.
-inline constexpr double kUp = 1.0 + 0x1p-32;
-inline constexpr double kDown = 1.0 - 0x1p-32;
 inline constexpr int64_t kMostFeatures = int64_t{1} << 18;
 
 // An image this long could overflow float32 products; its query is not screened.
@@ -36,28 +34,10 @@ EXPANSIVE_HOST_DEVICE inline double screen_underflow(int64_t d) {
   return (static_cast<double>(d) + 1.0) * 0x1p-124;
 }
 
-// Absolute error of an exact distance from squares below the normal range of float64.
-EXPANSIVE_HOST_DEVICE inline double distance_underflow(int64_t d) {
-  return (static_cast<double>(d) + 8.0) * 0x1p-1073;
-}
-
-// The largest float32 not above v.
-EXPANSIVE_HOST_DEVICE inline float round_down(double v) {
-  const float nearest = static_cast<float>(v);
-  if (!(static_cast<double>(nearest) > v)) return nearest;
-  return ::nextafterf(nearest, -INFINITY);
-}
-
 // h of a database row: its half squared norm, deflated so that the rounding of the product cannot
 // hide a near row.
 EXPANSIVE_HOST_DEVICE inline float half_norm(double squared_norm, double gamma) {
   return round_down(0.5 * squared_norm * (1.0 - gamma) / (1.0 + gamma) * kDown);
-}
-
-// Above the distance between a row's place and its image, from their measured squared difference.
-EXPANSIVE_HOST_DEVICE inline double image_error(double squared_norm, double squared_error) {
-  const double measured = ::sqrt(squared_error);
-  return (measured + 0x1p-50 * (::sqrt(squared_norm) + measured)) * kUp + 1e-150;
 }
 
 // A query's share of the bound below.
@@ -83,7 +63,7 @@ EXPANSIVE_HOST_DEVICE inline bool is_excluded(float value, double query_norm, do
 }
 
 // The power of two that brings centred coordinates below 1 (centring may double the largest).
-EXPANSIVE_HOST_DEVICE inline double find_scale(double largest) {
+inline double find_scale(double largest) {
   if (!(largest > 0.0 && largest < INFINITY)) return 1.0;
   const int exponent = -::ilogb(largest) - 2;
   return ::ldexp(1.0, exponent < 1000 ? exponent : 1000);

@@ -9,6 +9,7 @@
 #include "cpu/half.h"
 #include "cpu/integers.h"
 #include "cuda/runtime.h"
+#include "expansive/check.h"
 #include "expansive/rows.h"
 
 namespace expansive::cuda {
@@ -31,9 +32,11 @@ void with_type(DType dtype, const Work& work) {
   }
 }
 
-// Thread blocks for `items` pieces of work; more than `most` take several in turn.
-inline unsigned blocks_for(int64_t items, int64_t per_block, int64_t most = int64_t{1} << 30) {
-  return static_cast<unsigned>(std::clamp<int64_t>(divide_up(items, per_block), 1, most));
+// Thread blocks for `items` pieces of work.
+inline unsigned blocks_for(int64_t items, int64_t per_block) {
+  const int64_t blocks = std::max<int64_t>(divide_up(items, per_block), 1);
+  check(blocks <= INT32_MAX, "a grid holds no more than 2^31 - 1 thread blocks; split the rows");
+  return static_cast<unsigned>(blocks);
 }
 
 __device__ inline int64_t global_thread() {

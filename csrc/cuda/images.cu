@@ -59,8 +59,6 @@ __global__ void __launch_bounds__(kThreads)
   if (before == sampled / 2) centre[j] = values[me];
 }
 
-__global__ void set_scale_kernel(double value, double* scale) { *scale = value; }
-
 // Reciprocal norms; the squares are summed in the order of a distance, by eight lanes a row.
 template <typename T>
 __global__ void __launch_bounds__(kThreads)
@@ -88,14 +86,13 @@ struct ImageSums {
 template <typename T>
 __device__ ImageSums make_image(const T* row, double row_scale, const Space& space, int64_t d,
                                 int64_t padded, uint16_t* image, double* wide) {
-  const double scale = *space.scale;
   double norm = 0.0, error = 0.0;
   for (int64_t j = threadIdx.x % 32; j < padded; j += 32) {
     BFloat16 rounded{0};
     if (j < d) {
       const double value = to_double(row[j]) * row_scale;
       if (wide != nullptr) wide[j] = value;
-      const double exact = (value - space.centre[j]) * scale;
+      const double exact = (value - space.centre[j]) * space.scale;
       from_double(exact, &rounded);
       if (fabsf(to_float(rounded)) < kLeastCoordinate) rounded.bits = 0;
       const double coordinate = to_double(rounded), difference = coordinate - exact;
@@ -112,11 +109,11 @@ __device__ void clear_image(int64_t padded, uint16_t* image) {
 }
 
 // The bounds of an image. One too long for the screen becomes the origin with a boundless error.
-struct ImageBounds {
+struct Image {
   double squared_norm;
   double error;
 };
-__device__ ImageBounds settle_image(ImageSums sums, int64_t padded, uint16_t* image) {
+__device__ Image settle_image(ImageSums sums, int64_t padded, uint16_t* image) {
   if (sums.squared_norm <= kLongestImage) {
     return {sums.squared_norm, image_error(sums.squared_norm, sums.squared_error)};
   }
@@ -139,7 +136,7 @@ __global__ void __launch_bounds__(kThreads)
   }
   const double row_scale = space.row_scales == nullptr ? 1.0 : space.row_scales[i];
   const ImageSums sums = make_image(list.row(i), row_scale, space, list.d, padded, image, nullptr);
-  const ImageBounds bounds = settle_image(sums, padded, image);
+  const Image bounds = settle_image(sums, padded, image);
   if (!leads) return;
   out.negated_half_norms[i] = -half_norm(bounds.squared_norm, screen_gamma(padded));
   unsigned long long error;  // orders like its bits: it is not negative
@@ -158,7 +155,7 @@ __global__ void __launch_bounds__(kThreads)
   const double row_scale = space.row_scales == nullptr ? 1.0 : space.row_scales[i];
   const ImageSums sums =
       make_image(list.row(i), row_scale, space, list.d, padded, image, out.wide + i * list.d);
-  const ImageBounds bounds = settle_image(sums, padded, image);
+  const Image bounds = settle_image(sums, padded, image);
   if (threadIdx.x % 32 != 0) return;
   out.norms[i] = query_norm(bounds.squared_norm, screen_gamma(padded), padded);
   out.errors[i] = bounds.error;
@@ -173,11 +170,6 @@ void find_centre(const RowList& list, const double* row_scales, double* centre,
         typed<decltype(element)>(list), row_scales, centre);
   });
   check_launch("find_centre");
-}
-
-void set_scale(double value, double* scale, cudaStream_t stream) {
-  set_scale_kernel<<<1, 1, 0, stream>>>(value, scale);
-  check_launch("set_scale");
 }
 
 void find_row_scales(const RowList& list, double* row_scales, cudaStream_t stream) {

@@ -32,7 +32,7 @@ struct RowList {
 // How rows become images: (row * row_scale - centre) * scale, in bfloat16.
 struct Space {
   const double* centre;      // [d]
-  const double* scale;       // one power of two
+  double scale;              // a power of two
   const double* row_scales;  // [count], null when all are 1
 };
 
@@ -52,7 +52,6 @@ struct QueryImages {
 
 void find_centre(const RowList& list, const double* row_scales, double* centre,
                  cudaStream_t stream);
-void set_scale(double value, double* scale, cudaStream_t stream);
 void find_row_scales(const RowList& list, double* row_scales, cudaStream_t stream);
 void make_images(const RowList& list, const Space& space, const DatabaseImages& out,
                  cudaStream_t stream);
@@ -84,7 +83,7 @@ struct SelectTask {
   const uint32_t* order;     // position -> row, or null
   const double* row_scales;  // [n] by position, or null
   const double* tile_errors;
-  const double* scale;
+  double scale;
 
   const float* values;
   const double* wide;

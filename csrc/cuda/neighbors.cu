@@ -39,22 +39,17 @@ Workspace lay_out(Arena& arena, int64_t n, int64_t d, int64_t k, int64_t count) 
 
 struct DatabaseParts {
   double* centre;
-  double* scale;
-  double* row_scales;
-  uint16_t* images;
-  float* negated_half_norms;
-  double* tile_errors;
+  double* row_scales;  // null unless the metric is cosine
+  DatabaseImages images;
 };
 
 DatabaseParts lay_out(Arena& arena, int64_t n, int64_t d, Metric metric) {
   const int64_t padded = round_up(n, kBlockRows);
   DatabaseParts parts{};
   parts.centre = arena.take<double>(d);
-  parts.scale = arena.take<double>(1);
   if (metric == Metric::cosine) parts.row_scales = arena.take<double>(n);
-  parts.images = arena.take<uint16_t>(padded * padded_features(d));
-  parts.negated_half_norms = arena.take<float>(padded);
-  parts.tile_errors = arena.take<double>(divide_up(n, tile_rows(d)));
+  parts.images = {arena.take<uint16_t>(padded * padded_features(d)), arena.take<float>(padded),
+                  arena.take<double>(divide_up(n, tile_rows(d)))};
   return parts;
 }
 
@@ -79,22 +74,14 @@ Database::Database(Rows rows, double largest, const uint32_t* order, Metric metr
   check(rows.n < int64_t{0xFFFFFFFF} - 1024, "x has more than 2^32 - 1025 rows; split it");
   Arena arena(memory);
   const DatabaseParts parts = lay_out(arena, rows.n, rows.d, metric);
-  centre_ = parts.centre;
-  scale_ = parts.scale;
-  row_scales_ = parts.row_scales;
-  images_ = parts.images;
-  negated_half_norms_ = parts.negated_half_norms;
-  tile_errors_ = parts.tile_errors;
   const RowList list{rows, order, 0, rows.n};
-  if (metric == Metric::cosine) {
-    find_row_scales(list, row_scales_, stream);
-    set_scale(0.5, scale_, stream);  // unit vectors, at most 2 apart once centred
-  } else {
-    set_scale(find_scale(largest), scale_, stream);
-  }
-  find_centre(list, row_scales_, centre_, stream);
-  make_images(list, {centre_, scale_, row_scales_},
-              DatabaseImages{images_, negated_half_norms_, tile_errors_}, stream);
+  const bool cosine = metric == Metric::cosine;
+  if (cosine) find_row_scales(list, parts.row_scales, stream);
+  find_centre(list, parts.row_scales, parts.centre, stream);
+  // Unit vectors are at most 2 apart once centred.
+  space_ = {parts.centre, cosine ? 0.5 : find_scale(largest), parts.row_scales};
+  images_ = parts.images;
+  make_images(list, space_, images_, stream);
 }
 
 void Database::search(const Points& points, int64_t k, Relation relation, bool squared,
@@ -108,7 +95,7 @@ void Database::search(const Points& points, int64_t k, Relation relation, bool s
   const Workspace parts = lay_out(arena, n, d, wanted, at_a_time);
   for (int64_t first = 0; first < q; first += at_a_time) {
     const RowList list{points.rows, points.order, first, std::min(at_a_time, q - first)};
-    Space space{centre_, scale_, nullptr};
+    Space space{space_.centre, space_.scale, nullptr};
     if (metric_ == Metric::cosine) {
       find_row_scales(list, parts.row_scales, stream);
       space.row_scales = parts.row_scales;
@@ -119,14 +106,14 @@ void Database::search(const Points& points, int64_t k, Relation relation, bool s
     if (relation != Relation::any) {
       classes = {points.class_begin + first, points.class_end + first};
     }
-    screen({parts.images, images_, negated_half_norms_, parts.values, list.count, n,
+    screen({parts.images, images_.images, images_.negated_half_norms, parts.values, list.count, n,
             padded_features(d), tile_rows(d), relation, classes},
            multiprocessors, stream);
     select({rows_,
             order_,
-            row_scales_,
-            tile_errors_,
-            scale_,
+            space_.row_scales,
+            images_.tile_errors,
+            space_.scale,
             parts.values,
             parts.wide,
             parts.norms,

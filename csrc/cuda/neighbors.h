@@ -9,6 +9,7 @@
 
 #include <cstdint>
 
+#include "cuda/kernels.h"
 #include "expansive/neighbors.h"
 #include "expansive/rows.h"
 
@@ -45,12 +46,8 @@ class Database {
   Rows rows_;
   const uint32_t* order_;
   Metric metric_;
-  double* centre_;
-  double* scale_;
-  double* row_scales_;
-  uint16_t* images_;
-  float* negated_half_norms_;
-  double* tile_errors_;
+  Space space_;
+  DatabaseImages images_;
 };
 
 }  // namespace expansive::cuda

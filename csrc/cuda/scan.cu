@@ -11,7 +11,7 @@ namespace expansive::cuda {
 namespace {
 
 constexpr int kThreads = 256;
-constexpr int64_t kMostBlocks = 4096;
+constexpr unsigned kMostBlocks = 4096;
 
 // Magnitudes order like their bits, so the largest is an integer maximum.
 template <typename T>
@@ -100,7 +100,7 @@ void clear_scan(ScanResult* result, cudaStream_t stream) {
 
 void scan(const Rows& rows, ScanResult* result, cudaStream_t stream) {
   const int64_t size = rows.n * rows.d;
-  const unsigned blocks = blocks_for(size, kThreads, kMostBlocks);
+  const unsigned blocks = std::min(blocks_for(size, kThreads), kMostBlocks);
   with_type(rows.dtype, [&](auto element) {
     using T = decltype(element);
     scan_kernel<T>
@@ -112,8 +112,9 @@ void scan(const Rows& rows, ScanResult* result, cudaStream_t stream) {
 void fingerprint(const Rows& rows, unsigned long long* sum, cudaStream_t stream) {
   check_cuda(cudaMemsetAsync(sum, 0, sizeof *sum, stream), "clearing a sum");
   const int64_t size = rows.n * rows.d * size_of(rows.dtype);
-  fingerprint_kernel<<<blocks_for(size, 8 * kThreads, kMostBlocks), kThreads, 0, stream>>>(
-      static_cast<const unsigned char*>(rows.data), size, sum);
+  const unsigned blocks = std::min(blocks_for(size, 8 * kThreads), kMostBlocks);
+  fingerprint_kernel<<<blocks, kThreads, 0, stream>>>(static_cast<const unsigned char*>(rows.data),
+                                                      size, sum);
   check_launch("fingerprint");
 }
 

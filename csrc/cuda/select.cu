@@ -91,7 +91,7 @@ __device__ Selection selection_of(const SelectTask& task, int64_t i) {
           task.own_rows == nullptr ? int64_t{-1} : task.own_rows[query],
           task.norms[i],
           task.errors[i],
-          *task.scale};
+          task.scale};
 }
 
 template <typename T>
@@ -139,14 +139,16 @@ void select(const SelectTask& task, cudaStream_t stream) {
   const int64_t slots = candidate_slots(task.k);
   const bool in_shared_memory = fits_shared_memory(task.k);
   const size_t shared_bytes = in_shared_memory ? static_cast<size_t>(slots * kSlotBytes) : 0;
-  const int64_t most = in_shared_memory ? int64_t{1} << 30 : select_blocks_in_device_memory(task.k);
+  const unsigned blocks =
+      in_shared_memory ? blocks_for(task.n_queries, 1)
+                       : std::min(blocks_for(task.n_queries, 1),
+                                  static_cast<unsigned>(select_blocks_in_device_memory(task.k)));
   with_type(task.database.dtype, [&](auto element) {
     const auto kernel = select_kernel<decltype(element)>;
     check_cuda(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                     static_cast<int>(kMostSlotsInSharedMemory * kSlotBytes)),
                "asking for shared memory");
-    kernel<<<blocks_for(task.n_queries, 1, most), kSelectThreads, shared_bytes, stream>>>(task,
-                                                                                          slots);
+    kernel<<<blocks, kSelectThreads, shared_bytes, stream>>>(task, slots);
   });
   check_launch("select");
 }

@@ -96,7 +96,7 @@ void launch(const Rows& x, const Partners& partners, RowNumbers rows, const Muta
             int64_t* labels, cudaStream_t stream) {
   const int lanes = lanes_for(x.d / kElements);
   synthesize_kernel<In, Out, kElements>
-      <<<blocks_for(out.n, kThreads / lanes, INT32_MAX), kThreads, 0, stream>>>(
+      <<<blocks_for(out.n, kThreads / lanes), kThreads, 0, stream>>>(
           static_cast<const In*>(x.data), partners, rows, static_cast<Out*>(out.data), out.n, x.d,
           labels, lanes);
 }

@@ -23,7 +23,8 @@ inline constexpr int kScreenThreads = 128;  // 2 x 2 warps, each 64 queries × 6
 // Features an image is padded to.
 constexpr int64_t padded_features(int64_t d) { return round_up(d, kStep); }
 
-// Rows that share a number: fewer make pass A write more, and pass B measure less.
+// Rows of a tile, which share one value: smaller tiles make pass A write more and pass B measure
+// less.
 constexpr int tile_rows(int64_t d) { return d >= 256 ? 32 : 64; }
 
 // Blocks of rows that one thread block takes in turn: many, so that its pipeline stays full, but
