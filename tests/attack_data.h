@@ -55,6 +55,15 @@ Attack ties(Random& random) {
   return {"ties", make(1200, 3, [&](int64_t, int64_t) { return whole(random, -1, 1); }), 5};
 }
 
+// The same in three classes.
+Attack ties_in_classes(Random& random, Relation relation) {
+  Attack attack = ties(random);
+  attack.name = "ties in classes";
+  attack.relation = relation;
+  for (int64_t i = 0; i < attack.x.n; ++i) attack.codes.push_back(whole(random, 0, 2));
+  return attack;
+}
+
 Attack normal_rows(Random& random) {
   return {"normal rows", make(700, 12, [&](int64_t, int64_t) { return normal(random); }), 5};
 }
@@ -381,6 +390,8 @@ std::vector<Attack> packed_attacks() {
           fractions_of_bytes(random, -0.45, 0.45),
           rounded_away(random),
           between_clusters(random),
+          ties_in_classes(random, Relation::friendly),
+          ties_in_classes(random, Relation::enemy),
           classes(random, Relation::friendly),
           classes(random, Relation::enemy)};
 }

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "cpu/byte_images.h"
+#include "cpu/copies.h"
 #include "cpu/grouping.h"
 #include "cpu/images.h"
 #include "cpu/isa.h"
@@ -35,6 +36,7 @@ struct Database {
   std::optional<ByteMaker> bytes;  // the second screen's, if rows are rotated
   ScreenSpace space;
   std::vector<double> row_scales;  // reciprocal norms for cosine, else empty
+  Copies copies = {};              // only looked for where rows are packed
 
   double row_scale(int64_t row) const {
     return row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(row)];

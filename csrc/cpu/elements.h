@@ -16,6 +16,13 @@ inline constexpr double kFloatRadius = 0x1p50;
 
 // Whole numbers, rounded, are within 2^15 - 2^9, up to 2^20 features: products of two images are
 // within 2^30, by Cauchy and Schwarz, and values within 31 bits.
+inline constexpr double kMostWhole = 32767.0;  // what 16 bits hold, should a row lie outside
 inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
+
+// A half norm that no row has: with it a column reaches no threshold that a limit has set. Finite,
+// and in whole numbers small enough for the sums of any two images.
+constexpr float hiding_half_norm(const Elements& elements) {
+  return elements.whole ? 0x1p30f : 0x1p110f;
+}
 
 }  // namespace expansive

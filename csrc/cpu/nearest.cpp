@@ -113,9 +113,9 @@ bool Nearest::settle(CandidateList& list) {
   return may_guess_ && guess_ > screen_.threshold;
 }
 
-float Nearest::reach() const {
+float Nearest::squared_reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
-  const double squared = screen_.space->reach(screen_.error(), limit_);
+  const double squared = screen_.space->squared_reach(screen_.error(), limit_);
   return round_up_to_float(squared * (1.0 + kBoxRounding) + 0x1p-100);
 }
 

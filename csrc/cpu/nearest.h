@@ -49,7 +49,8 @@ struct Found {
   }
 };
 
-// Candidates a list holds beside one panel, in the end and at first. Between two prunings the
+// How many candidates a list holds, at its longest and at first; its storage has room for one panel
+// more. Between two prunings the
 // threshold is stale, so a longer list means fewer prunings but more candidates; this is near the
 // best of both. Candidates to be screened again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
@@ -73,10 +74,10 @@ struct ScreenPoint {
   float largest = 0.0f;   // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
-  // Above the error of a pair's distance.
+  // An upper bound on the error of a pair's distance.
   double error() const { return image.error + worst.error; }
   void lower(double limit) { threshold = space->threshold(image, worst.error, limit); }
-  // What it would be if the k-th nearest row had this value, but for roundings: no bound.
+  // A guess, not a bound: the threshold if the k-th nearest row had this screen value.
   float threshold_at(float value) const {
     return space->threshold(image, worst.error, space->about(image, value));
   }
@@ -130,7 +131,7 @@ class Nearest {
   void look_at(Range positions);
 
   // No panel whose box is farther than the root of this, in float32, has a row within the limit.
-  float reach() const;
+  float squared_reach() const;
 
   // The nearest rows, ascending; at most k.
   const std::vector<Neighbor>& sorted();
@@ -177,7 +178,7 @@ class Nearest {
   std::vector<uint32_t> kept_columns_;
   double limit_ = std::numeric_limits<double>::infinity();
   float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
-  bool may_guess_ = true;  // where it has not, what reached a threshold is never asked for again
+  bool may_guess_ = true;  // false: all thresholds are certain, `settle` asks for no second pass
   std::vector<Neighbor> found_;         // the k nearest refined rows, the farthest last
   std::vector<Neighbor> found_before_;  // what it was when the stretch began
 };

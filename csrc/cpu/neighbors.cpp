@@ -116,6 +116,8 @@ class Batch {
     const int64_t n_panels =
         divide_up(panels.end() - panels.first(), plan_.database.kernels->panel_columns);
     const bool last = panels.end() == plan_.database.rows.n;
+    const std::vector<float> hiding = hide_copies(panels);
+    const float* half_norms = hiding.empty() ? panels.negated_half_norms() : hiding.data();
     parallel_for(blocks_ * cut_.shares, threads, interrupt, [&](int64_t task, int worker) {
       const int64_t share = task % cut_.shares, number = task / cut_.shares;
       std::unique_ptr<QueryBlock>& mine = active_[static_cast<size_t>(task)];
@@ -124,8 +126,8 @@ class Batch {
         mine = std::make_unique<QueryBlock>(plan_, queries_, begin,
                                             std::min(queries_.size(), begin + cut_.block));
       }
-      mine->visit(panels, n_panels * share / cut_.shares, n_panels * (share + 1) / cut_.shares,
-                  worst_, interrupt, worker);
+      mine->visit(panels, half_norms, n_panels * share / cut_.shares,
+                  n_panels * (share + 1) / cut_.shares, worst_, interrupt, worker);
       if (last) finish(number, std::move(mine));
     });
   }
@@ -137,6 +139,18 @@ class Batch {
     std::unique_ptr<QueryBlock> merged;
     int64_t finished = 0;
   };
+
+  // Half norms with what is no neighbour hidden; none where there is nothing to hide.
+  std::vector<float> hide_copies(const Panels& panels) const {
+    const Database& database = plan_.database;
+    if (!database.copies.any_hidden(plan_.k)) return {};
+    const float* all = panels.negated_half_norms();
+    std::vector<float> hiding(
+        all, all + round_up(panels.end() - panels.first(), database.kernels->panel_columns));
+    database.copies.hide(plan_.k, database.grouping, database.kernels->elements, panels.first(),
+                         hiding);
+    return hiding;
+  }
 
   void finish(int64_t number, std::unique_ptr<QueryBlock> share) {
     Pending& result = pending_[static_cast<size_t>(number)];
@@ -188,14 +202,15 @@ NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, in
   impl_.reset(new Impl{
       make_database(rows, largest, codes, n_classes, metric, basis, resources.threads, interrupt),
       codes != nullptr, std::nullopt});
-  if (expected_queries > few_queries(impl_->database) &&
-      impl_->stretch_length(resources) >= rows.n) {
-    impl_->resident.emplace(impl_->database, rows.n);
-    if (impl_->database.images.rotates()) {
-      impl_->resident->pack_sorted(impl_->database, resources.threads, interrupt);
-    } else {
-      impl_->resident->pack(impl_->database, 0, rows.n, resources.threads, interrupt);
-    }
+  Database& database = impl_->database;
+  if (expected_queries <= few_queries(database)) return;
+  database.copies = Copies(rows, database.grouping, resources.threads, interrupt);
+  if (impl_->stretch_length(resources) < rows.n) return;
+  impl_->resident.emplace(database, rows.n);
+  if (database.images.rotates()) {
+    impl_->resident->pack_sorted(database, resources.threads, interrupt);
+  } else {
+    impl_->resident->pack(database, 0, rows.n, resources.threads, interrupt);
   }
 }
 

@@ -42,7 +42,8 @@ int64_t Panels::bytes(const Database& database, int64_t count) {
   const int64_t point_words = 2 * (kBoxDims + 1);
   const int64_t copy =
       database.bytes ? database.images.stride() + database.box_dims() + point_words + 4 : 0;
-  const int64_t words = database.images.words() + 2 + copy;
+  const int64_t hiding = database.copies.empty() ? 0 : 1;  // half norms of one search
+  const int64_t words = database.images.words() + 2 + copy + hiding;
   return columns * (words * static_cast<int64_t>(sizeof(uint32_t)) + database.image_bytes());
 }
 

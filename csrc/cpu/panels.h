@@ -18,7 +18,7 @@ namespace expansive {
 
 class Panels {
  public:
-  // Panels that a cluster has: a box around them saves looking at theirs.
+  // Panels of a cluster: one look at its box can save looking at all of theirs.
   static constexpr int64_t kClusterPanels = 16;
 
   // Room for `capacity` positions; memory of one stretch serves the next.
@@ -80,7 +80,7 @@ class Panels {
   AlignedWords byte_data_;  // [slot][byte]
   std::vector<float> byte_errors_;
   std::vector<float> negated_half_norms_;
-  const Grouping* sorted_ = nullptr;  // whose rows' order byte images lie in, if in that of rows
+  const Grouping* sorted_ = nullptr;  // set: byte images lie by row number, not by position
   Boxes boxes_;
   Boxes cluster_boxes_;
   Image worst_{0.0, 0.0};

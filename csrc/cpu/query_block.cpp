@@ -31,7 +31,7 @@ double share_seen(const std::vector<Range>& runs, int64_t panel) {
 int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   const int64_t reach_of_tile = (kMostTileQueries * (kBoxDims + 1) + 2 * kBoxDims) * 4;
   const int64_t reach = divide_up(reach_of_tile, plan.database.kernels->tile_queries);
-  // What is kept of a list lies beside all of it for a moment.
+  // While a list is screened again, the kept candidates lie beside the whole list.
   const int64_t kept = plan.database.bytes ? list_storage(plan) : 0;
   return (list_storage(plan) + kept + kept_length(plan.database, plan.k)) * 8 +
          std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
@@ -83,11 +83,12 @@ void QueryBlock::place(int64_t i) {
 void QueryBlock::set_threshold(int64_t i, float threshold) {
   thresholds_[static_cast<size_t>(i)] = threshold;
   reach_.set(i / kernels_.tile_queries, i % kernels_.tile_queries,
-             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].reach());
+             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].squared_reach());
 }
 
-void QueryBlock::visit(const Panels& panels, int64_t first_panel, int64_t end_panel,
-                       const Image& worst, Interrupt& interrupt, int worker) {
+void QueryBlock::visit(const Panels& panels, const float* negated_half_norms, int64_t first_panel,
+                       int64_t end_panel, const Image& worst, Interrupt& interrupt, int worker) {
+  negated_half_norms_ = negated_half_norms;
   for (int64_t i = 0; i < size(); ++i) {
     set_threshold(i, nearest_[static_cast<size_t>(i)].begin(panels, worst));
   }
@@ -206,7 +207,7 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Run
   task.thresholds = thresholds_.data() + tile * width;
   task.lists = lists_.data() + tile * width;
   task.panels = panels.data();
-  task.negated_half_norms = panels.negated_half_norms();
+  task.negated_half_norms = negated_half_norms_;
   task.words = words;
   task.end_panel = run.end;
   task.column_offset = static_cast<uint32_t>(panels.first());

@@ -23,10 +23,10 @@ class QueryBlock {
   // Scratch bytes of one query in a block.
   static int64_t bytes_per_query(const SearchPlan& plan);
 
-  // Goes through panels [first_panel, end_panel) of a stretch; no image in it or before it is
-  // worse than `worst`.
-  void visit(const Panels& panels, int64_t first_panel, int64_t end_panel, const Image& worst,
-             Interrupt& interrupt, int worker);
+  // Goes through panels [first_panel, end_panel) of a stretch with the half norms given; no image
+  // in it or before it is worse than `worst`.
+  void visit(const Panels& panels, const float* negated_half_norms, int64_t first_panel,
+             int64_t end_panel, const Image& worst, Interrupt& interrupt, int worker);
 
   void merge(const QueryBlock& other);
 
@@ -56,6 +56,7 @@ class QueryBlock {
   const SearchPlan& plan_;
   const QueryImages& batch_;
   const Kernels& kernels_;
+  const float* negated_half_norms_ = nullptr;  // of the stretch that passes by
   int64_t first_;
   int64_t end_;
   int64_t tiles_;

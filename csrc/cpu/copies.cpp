@@ -1,0 +1,95 @@
+#include "cpu/copies.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "cpu/integers.h"
+#include "cpu/threads.h"
+#include "expansive/scan.h"
+
+namespace expansive {
+namespace {
+
+constexpr int64_t kSampledRows = 512;
+constexpr int64_t kManyInSample = 4;
+constexpr int64_t kRowsPerTask = 4096;
+constexpr int16_t kNone = -1;  // a row that is none of the frequent ones
+
+int64_t row_bytes(const Rows& rows) { return rows.d * size_of(rows.dtype); }
+
+uint64_t hash_row(const Rows& rows, int64_t row) {
+  const auto* bytes = static_cast<const unsigned char*>(rows.row(row));
+  const int64_t size = row_bytes(rows);
+  uint64_t hash = 0;
+  for (int64_t i = 0; i < size; i += 8) {
+    uint64_t word = 0;
+    std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, size - i)));
+    hash = mix(hash ^ word);
+  }
+  return hash;
+}
+
+// Hashes that come up often in a sample, ascending.
+std::vector<uint64_t> frequent_hashes(const Rows& rows) {
+  const int64_t sampled = std::min(rows.n, kSampledRows);
+  std::vector<uint64_t> hashes(static_cast<size_t>(sampled));
+  for (int64_t i = 0; i < sampled; ++i) {
+    hashes[static_cast<size_t>(i)] = hash_row(rows, i * rows.n / sampled);
+  }
+  std::sort(hashes.begin(), hashes.end());
+  std::vector<uint64_t> frequent;
+  for (auto begin = hashes.begin(); begin != hashes.end();) {
+    const auto end = std::upper_bound(begin, hashes.end(), *begin);
+    if (end - begin >= kManyInSample) frequent.push_back(*begin);
+    begin = end;
+  }
+  return frequent;
+}
+
+}  // namespace
+
+Copies::Copies(const Rows& rows, const Grouping& grouping, int threads, Interrupt& interrupt) {
+  const std::vector<uint64_t> frequent = frequent_hashes(rows);
+  if (frequent.empty()) return;
+  // Of each row, which of the frequent ones it may be: by class, then by row number.
+  std::vector<int16_t> kind(static_cast<size_t>(rows.n), kNone);
+  parallel_for(divide_up(rows.n, kRowsPerTask), threads, interrupt, [&](int64_t task, int) {
+    const int64_t end = std::min(rows.n, (task + 1) * kRowsPerTask);
+    for (int64_t position = task * kRowsPerTask; position < end; ++position) {
+      const uint64_t hash = hash_row(rows, grouping.row(position));
+      const auto found = std::lower_bound(frequent.begin(), frequent.end(), hash);
+      if (found == frequent.end() || *found != hash) continue;
+      kind[static_cast<size_t>(position)] = static_cast<int16_t>(found - frequent.begin());
+    }
+  });
+  for (const Range& of_class : grouping.classes()) {
+    std::vector<std::vector<uint32_t>> groups(frequent.size());
+    for (int64_t position = of_class.begin; position < of_class.end; ++position) {
+      const int16_t mine = kind[static_cast<size_t>(position)];
+      if (mine == kNone) continue;
+      const int64_t row = grouping.row(position);
+      std::vector<uint32_t>& group = groups[static_cast<size_t>(mine)];
+      const bool equal = group.empty() || std::memcmp(rows.row(group.front()), rows.row(row),
+                                                      static_cast<size_t>(row_bytes(rows))) == 0;
+      if (equal) group.push_back(static_cast<uint32_t>(row));
+    }
+    for (std::vector<uint32_t>& group : groups) {
+      most_ = std::max(most_, static_cast<int64_t>(group.size()));
+      if (group.size() > 1) groups_.push_back(std::move(group));
+    }
+  }
+}
+
+void Copies::hide(int64_t k, const Grouping& grouping, const Elements& elements, int64_t first,
+                  std::vector<float>& negated_half_norms) const {
+  const int64_t end = first + static_cast<int64_t>(negated_half_norms.size());
+  for (const std::vector<uint32_t>& group : groups_) {
+    for (size_t i = static_cast<size_t>(k) + 1; i < group.size(); ++i) {
+      const int64_t position = grouping.position(group[i]);
+      if (position < first || position >= end) continue;
+      negated_half_norms[static_cast<size_t>(position - first)] = -hiding_half_norm(elements);
+    }
+  }
+}
+
+}  // namespace expansive
