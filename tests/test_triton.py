@@ -353,7 +353,7 @@ def test_the_last_of_many_rows_is_sampled() -> None:
     n = 20_000_000
     rows = torch.zeros(n, 1, dtype=torch.float16)
     rows[n // 2 :] = 3.0
-    space = triton_bounds.make_space(rows, torch.empty(0, dtype=torch.float64), 16)
+    space = triton_bounds.make_space(rows, 3.0, torch.empty(0, dtype=torch.float64), 16)
     assert float(space.centre) in (0.0, 3.0)
 
 

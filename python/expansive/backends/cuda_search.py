@@ -92,7 +92,6 @@ class Index:
         `DeviceArray`s where database and queries lie on the device, from the queries' allocator and
         in the order of their stream, else ndarrays.
         """
-        codes = None if relation == "any" else codes
         on_device = self.place.holds(queries)
         place = place_of(queries if on_device else self.x.of_now())
         memory = _cuda.total_memory(place.device)

@@ -171,8 +171,7 @@ def backend_for(x: Any, name: str | None = None) -> Backend:
 def default_backend_name(on_device: bool = False) -> str:
     """Name the backend that runs when none is asked for."""
     preferred = _PREFERRED_ON_DEVICE if on_device else _PREFERRED
-    known = (name for name in preferred if name in _MODULES)
-    return next(name for name in known if _load(name).unavailable() is None)
+    return next(name for name in preferred if _load(name).unavailable() is None)
 
 
 def describe() -> list[tuple[str, bool, str]]:

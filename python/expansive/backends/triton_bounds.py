@@ -97,7 +97,7 @@ class Images:
     error: Tensor
 
 
-def make_space(rows: Tensor, inverse: Tensor, step: int) -> Space:
+def make_space(rows: Tensor, largest: float, inverse: Tensor, step: int) -> Space:
     """Choose centre and scale for a database; `inverse` holds reciprocal norms, or nothing.
 
     Raises
@@ -115,8 +115,6 @@ def make_space(rows: Tensor, inverse: Tensor, step: int) -> Space:
     centre = _take(rows, inverse, picked).sort(dim=0).values[(len(picked) - 1) // 2]
     if len(inverse):
         return Space(centre, 0.5, step)
-    low, high = torch.aminmax(rows)
-    largest = max(-float(low), float(high))
     exponent = min(-math.frexp(largest)[1] - 1, 1000) if largest > 0 else 0
     return Space(centre, 2.0**exponent, step)
 

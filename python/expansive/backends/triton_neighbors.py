@@ -98,7 +98,7 @@ class Index:
             wide = self.wide or queries.dtype == "float64"
             distance, row = self._search(
                 upload(queries),
-                None if codes is None or relation == "any" else upload_array(codes),
+                None if codes is None else upload_array(codes),
                 None if own_rows is None else upload_array(own_rows),
                 k,
                 relation,
@@ -264,7 +264,9 @@ _SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
 _CANDIDATE_BYTES = 48  # of a measured row: its distance, its number, and selection among them
 
 
-def build_index(x: Rows, codes: NDArray[np.int64] | None, metric: str, memory_budget: int) -> Index:
+def build_index(
+    x: Rows, largest: float, codes: NDArray[np.int64] | None, metric: str, memory_budget: int
+) -> Index:
     """Bring the rows to the device, group them by class and make their images."""
     with beside(x):
         rows, t = upload(x), tiles()
@@ -276,7 +278,7 @@ def build_index(x: Rows, codes: NDArray[np.int64] | None, metric: str, memory_bu
             _inverse_norms(rows) if metric == "cosine" else rows.new_empty(0, dtype=torch.float64)
         )
         step = min(t.features, max(16, triton.next_power_of_2(rows.shape[1])))
-        space = bounds.make_space(rows, inverse, step)
+        space = bounds.make_space(rows, largest, inverse, step)
         padded = _round_up(len(rows), t.columns)
         images = bounds.make_images(rows, inverse, space, order, padded, scratch(memory_budget))
         sorted_codes = upload_array(np.sort(grouped)).to(torch.int32)

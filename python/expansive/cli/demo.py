@@ -9,7 +9,7 @@ from rich.console import Console
 
 from expansive import datasets
 from expansive.cli import runs
-from expansive.datasets.sources import fashion_mnist_folder
+from expansive.datasets.sources import has_fashion_mnist
 from expansive.metrics import Evaluation
 
 # Chosen on rows of the training files that the long tail leaves over, never on the test rows. The
@@ -64,8 +64,7 @@ def run(
     """
     runs.prepare(out, seed)
     if name is None:
-        found = (fashion_mnist_folder() / "train-images-idx3-ubyte.gz").is_file()
-        name = "fashion-mnist" if found else "digits"
+        name = "fashion-mnist" if has_fashion_mnist() else "digits"
     recipe = dict(RECIPES[name])
     full, test = datasets.load(name), datasets.load(name, "test")
     imbalance, n_max = recipe.pop("imbalance"), recipe.pop("n_max")

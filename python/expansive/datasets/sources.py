@@ -66,6 +66,11 @@ def fashion_mnist_folder(root: PathLike | None = None) -> Path:
     return Path(root or os.environ.get("EXPANSIVE_DATA") or FASHION_MNIST_FOLDER)
 
 
+def has_fashion_mnist(root: PathLike | None = None) -> bool:
+    """Whether the files of Fashion-MNIST are where they are looked for."""
+    return _fashion_mnist_file(fashion_mnist_folder(root), "train", "images", 3).is_file()
+
+
 def digits() -> ArrayData:
     """Give scikit-learn's 1797 handwritten digits: uint8 images [n, 8, 8, 1] of 0 to 16."""
     loaded = import_extra("sklearn.datasets", "train").load_digits()
@@ -77,10 +82,14 @@ def fashion_mnist(split: SplitName, root: PathLike | None) -> ArrayData:
     """Read Fashion-MNIST's own split from its IDX files (Xiao et al. 2017, arXiv 1708.07747)."""
     folder = fashion_mnist_folder(root)
     prefixes = {"train": ["train"], "test": ["t10k"], "all": ["train", "t10k"]}[split]
-    x = [_read_idx(folder / f"{prefix}-images-idx3-ubyte.gz", 3) for prefix in prefixes]
-    y = [_read_idx(folder / f"{prefix}-labels-idx1-ubyte.gz", 1) for prefix in prefixes]
+    x = [_read_idx(_fashion_mnist_file(folder, prefix, "images", 3), 3) for prefix in prefixes]
+    y = [_read_idx(_fashion_mnist_file(folder, prefix, "labels", 1), 1) for prefix in prefixes]
     labels = np.concatenate(y).astype(np.int64)
     return ArrayData(np.concatenate(x)[..., None], labels, list(FASHION_MNIST_CLASSES))
+
+
+def _fashion_mnist_file(folder: Path, prefix: str, what: str, rank: int) -> Path:
+    return folder / f"{prefix}-{what}-idx{rank}-ubyte.gz"
 
 
 def _read_idx(path: Path, rank: int) -> NDArray[np.uint8]:

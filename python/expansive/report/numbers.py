@@ -141,7 +141,7 @@ def to_json(evaluation: Evaluation) -> str:
     del fields["sample"]
     for name in ("before", "after"):
         fields[f"mean_gap_{name}"] = float(np.mean(fields[f"gap_{name}"]))
-    return json.dumps(_plain(fields), indent=2, allow_nan=False)
+    return json.dumps(plain(fields), indent=2, allow_nan=False)
 
 
 def write_json(evaluation: Evaluation, path: PathLike) -> None:
@@ -208,11 +208,12 @@ def _extremes(evaluation: Evaluation) -> list[str]:
     return [f"{'; '.join(told)}."] if told else []
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """Give a value ready for JSON, which has no arrays, NaN or infinity: null for those."""
     if isinstance(value, dict):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     if isinstance(value, np.ndarray | np.generic):
-        return _plain(value.tolist())
+        return plain(value.tolist())
     return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
-from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from expansive.metrics import ClassRanges, class_ranges, scores
+from expansive.report.numbers import plain
 from expansive.study.cells import Result
 from expansive.study.methods import HEAD_RULES, Rows, make_rows
 from expansive.study.networks import Trained, head_of
@@ -136,7 +135,7 @@ def _measured(cell: Cell, kept: Trained, cpu: bool) -> Result:
     facts = kept.facts
     return {
         "status": "done",
-        "scores": _plain(asdict(found)),
+        "scores": plain(asdict(found)),
         "gap": gap.tolist(),
         "head_norms": None if norms is None else norms.tolist(),
         "classes": facts["classes"],
@@ -158,13 +157,3 @@ def ranges(kept: Trained, rows: Rows | None) -> ClassRanges:
         for x, y in slices(rows.plan, rows.real.x):
             covered = covered.union(class_ranges(x, y, classes))
     return covered
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [_plain(item) for item in value]
-    if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
-    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -7,14 +7,14 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from expansive.datasets.sources import fashion_mnist_folder
+from expansive.arguments import as_choice
+from expansive.datasets.sources import has_fashion_mnist
 from expansive.extras import import_extra
 from expansive.study.methods import parameters_of
 from expansive.study.plan import BACKBONE, DATA, Settings, Study, with_parameters
 from expansive.train.losses import LOSSES
 from expansive.train.models import check_name
 
-FASHION_MNIST_FILE = "train-images-idx3-ubyte.gz"
 PRESETS = ("quick", "unaugmented", "losses", "paper")
 
 SCHEDULE: Settings = {
@@ -37,9 +37,8 @@ def read_preset(name: str) -> Study:
 
     ``"quick"`` takes scikit-learn's digits where the files of Fashion-MNIST are missing.
     """
-    if name not in PRESETS:
-        raise ValueError(f"unknown preset {name!r}; choose one of {', '.join(PRESETS)}")
-    if name == "quick" and not (fashion_mnist_folder() / FASHION_MNIST_FILE).is_file():
+    as_choice(name, PRESETS, "preset")
+    if name == "quick" and not has_fashion_mnist():
         name = "quick-digits"
     file = resources.files("expansive.study").joinpath("presets").joinpath(f"{name}.yaml")
     return parse(file.read_text(encoding="utf-8"), f"preset {name}")
@@ -117,8 +116,7 @@ def _data(entry: Any) -> Settings:
     if not given.get("source"):
         raise ValueError(f"data needs a source in {entry!r}")
     made = DATA | given
-    if made["tail"] not in ("exponential", "step"):
-        raise ValueError(f"tail must be 'exponential' or 'step', not {made['tail']!r}")
+    as_choice(made["tail"], ("exponential", "step"), "tail")
     return made
 
 
@@ -132,9 +130,7 @@ def _backbone(entry: Any) -> Settings:
 
 
 def _loss(name: Any) -> str:
-    if name not in LOSSES:
-        raise ValueError(f"unknown loss {name!r}; choose one of {', '.join(LOSSES)}")
-    return str(name)
+    return as_choice(name, LOSSES, "loss")
 
 
 def _method(entry: Any) -> tuple[str, Settings]:
