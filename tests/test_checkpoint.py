@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import os
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -25,27 +26,21 @@ from expansive.train.checkpoint import (
     load,
     save,
 )
-from training import blobs, differing, network, states, trainer
+from training import (
+    Killed,
+    blobs,
+    differing,
+    interrupted,
+    kill_after,
+    network,
+    states,
+    trainer,
+)
 
 pytestmark = pytest.mark.train
 
 
-class Killed(Exception):
-    pass
-
-
-def kill_after(phase: str, epoch: int) -> Any:
-    def on_epoch(record: dict[str, Any]) -> None:
-        if (record["phase"], record["epoch"]) == (phase, epoch):
-            raise Killed
-
-    return on_epoch
-
-
-def interrupted(folder: Path, phase: str = "backbone", epoch: int = 2, **settings: Any) -> None:
-    killer = kill_after(phase, epoch)
-    with pytest.raises(Killed):
-        trainer(checkpoint_dir=folder, on_epoch=killer, **settings).fit(blobs())
+AFTER_BOTH = ["1-backbone-00004", "2-head-00003", "2-head-00004"]
 
 
 def contents(folder: Path) -> dict[Path, bytes]:
@@ -83,7 +78,7 @@ def test_the_phases_by_hand_resume_an_interrupted_head(tmp_path: Path, epoch: in
     assert differing(resumed.model, states(straight.model)) == set()
     before = straight.evaluate(blobs(seed=1)).head_norms_before
     assert (resumed.evaluate(blobs(seed=1)).head_norms_before == before).all()
-    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00003", "2-head-00004"]
+    assert [path.name for path in checkpoints(tmp_path)] == AFTER_BOTH
 
 
 def test_a_checkpoint_is_resumed_once(tmp_path: Path) -> None:
@@ -95,6 +90,21 @@ def test_a_checkpoint_is_resumed_once(tmp_path: Path) -> None:
         resumed.fit_head()
     with pytest.raises(FileExistsError, match="resume=True"):
         resumed.fit_head()
+
+
+def test_a_new_backbone_forgets_the_phase_three_that_was_to_be_resumed(tmp_path: Path) -> None:
+    interrupted(tmp_path, "head", 2)
+    epochs: list[tuple[str, int]] = []
+    fitted = trainer(
+        checkpoint_dir=tmp_path,
+        on_epoch=lambda record: epochs.append((record["phase"], record["epoch"])),
+    )
+    fitted.fit_backbone(blobs(), resume=True)
+    assert epochs == []
+    for folder in checkpoints(tmp_path):
+        shutil.rmtree(folder)
+    fitted.fit(blobs())
+    assert epochs == [(phase, epoch) for phase in ("backbone", "head") for epoch in (1, 2, 3, 4)]
 
 
 def test_a_second_phase_three_leaves_the_checkpoints_of_the_first(tmp_path: Path) -> None:
@@ -152,7 +162,26 @@ def test_rebalance_head_does_not_continue_a_backbone(tmp_path: Path) -> None:
     rebalance_head(
         model, "classifier.1", data=blobs(), checkpoint_dir=tmp_path, resume=True, **settings
     )
-    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00002", "2-head-00003"]
+    assert [path.name for path in checkpoints(tmp_path)] == [
+        "1-backbone-00004",
+        "2-head-00002",
+        "2-head-00003",
+    ]
+
+
+def test_the_seconds_before_an_interruption_count(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    path = checkpoints(tmp_path)[-1] / "progress.json"
+    content = json.loads(path.read_text())
+    content["progress"]["seconds"]["backbone"] = 1e6
+    path.write_text(json.dumps(content))
+    started = time.perf_counter()
+    resumed = trainer(checkpoint_dir=tmp_path).fit(blobs(), resume=True)
+    elapsed = time.perf_counter() - started
+    assert resumed.seconds["backbone"] > 1e6
+    assert 0 < sum(resumed.seconds.values()) - 1e6 < elapsed
+    saved = load(checkpoints(tmp_path)[-1]).progress.seconds
+    assert saved == resumed.seconds
 
 
 def test_saving_replaces_a_checkpoint_of_the_same_name(tmp_path: Path) -> None:
@@ -193,7 +222,7 @@ def test_the_network_is_unwrapped_when_its_optimizer_does_not_fit(tmp_path: Path
     settings = {"optimizer": sgd(2), "mixed_precision": "bf16"}
     with pytest.raises(ValueError, match="parameter groups"):
         trainer(model, checkpoint_dir=tmp_path, **settings).fit(blobs(), resume=True)
-    assert "forward" not in vars(model)
+    assert not {"forward", "_original_forward"} & set(vars(model))
 
 
 def sgd(n_groups: int) -> Any:
@@ -211,8 +240,13 @@ def test_momentum_is_part_of_the_checkpoint(tmp_path: Path) -> None:
 
 
 def test_only_the_newest_checkpoints_are_kept_and_nothing_unfinished(tmp_path: Path) -> None:
-    trainer(checkpoint_dir=tmp_path).fit(blobs())
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["2-head-00003", "2-head-00004"]
+    fitted = trainer(checkpoint_dir=tmp_path)
+    fitted.fit_backbone(blobs())
+    names = sorted(path.name for path in tmp_path.iterdir())
+    assert names == ["1-backbone-00003", "1-backbone-00004"]
+    fitted.expand(blobs())
+    fitted.fit_head()
+    assert sorted(path.name for path in tmp_path.iterdir()) == AFTER_BOTH
 
 
 def test_a_failing_write_leaves_the_checkpoints_as_they_were(

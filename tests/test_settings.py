@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import json
 from functools import partial
@@ -16,9 +17,10 @@ from accelerate.state import AcceleratorState
 from torch import Tensor, nn
 
 from expansive.train import ThreePhaseTrainer
+from expansive.train.data import Shuffle
 from expansive.train.schedule import factor
 from expansive.train.settings import Settings
-from training import blobs, network, trainer
+from training import blobs, differing, network, states, trainer
 
 pytestmark = pytest.mark.train
 
@@ -32,6 +34,61 @@ def test_schedules() -> None:
     assert cosine[1:] == sorted(cosine[1:], reverse=True)
     assert min(cosine) > 0
     assert [factor("constant", epoch, 3, 5) for epoch in range(3)] == [1.0, 1.0, 1.0]
+    half = [factor("constant", epoch, 8, 5) for epoch in range(5)]
+    assert half == [0.25, 0.5, 0.75, 1.0, 1.0]
+
+
+# Steps ------------------------------------------------------------------------------------------
+
+
+def test_each_epoch_takes_the_steps_of_a_plain_loop() -> None:
+    model = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 3))
+    twin = copy.deepcopy(model)
+    sgd = {"lr": 0.05, "momentum": 0.5, "weight_decay": 0.1}
+    lines: list[dict[str, Any]] = []
+    plain = {"head": "2", "epochs": 3, "val_fraction": 0.0, "select": "last"}
+    trainer(model, on_epoch=lines.append, **plain, **sgd).fit_backbone(blobs())
+    x, y = blobs().tensors
+    optimizer, order = torch.optim.SGD(twin.parameters(), **sgd), Shuffle(len(y), (0, 0))
+    # A warm-up of one epoch, then the cosine over two.
+    for epoch, share in enumerate([1.0, 1.0, 0.5]):
+        order.epoch, losses = epoch, []
+        optimizer.param_groups[0]["lr"] = 0.05 * share
+        for rows in torch.tensor(list(order)).split(16):
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(twin(x[rows]), y[rows])
+            loss.backward()
+            optimizer.step()
+            losses += [loss.item()] * len(rows)
+        assert lines[epoch]["loss"] == pytest.approx(np.mean(losses))
+    assert differing(model, states(twin)) == set()
+
+
+def test_each_group_of_an_optimizer_follows_the_schedule_from_its_own_rate() -> None:
+    made: list[torch.optim.Optimizer] = []
+
+    def two_rates(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        groups = [{"params": parameters[:1], "lr": 0.2}, {"params": parameters[1:], "lr": 0.1}]
+        made.append(torch.optim.SGD(groups))
+        return made[-1]
+
+    seen: list[list[float]] = []
+
+    def look(record: dict[str, Any]) -> None:
+        seen.append([group["lr"] for group in made[-1].param_groups])
+        assert record["lr"] == seen[-1][0]
+
+    trainer(optimizer=two_rates, epochs=10, schedule="step", on_epoch=look).fit_backbone(blobs())
+    assert seen == [[0.2, 0.1]] * 8 + [[0.2 * 1e-2, 0.1 * 1e-2], [0.2 * 1e-4, 0.1 * 1e-4]]
+
+
+def test_the_last_epoch_is_that_of_a_run_without_validation() -> None:
+    # With steps this large the last epoch is not the best.
+    wild = {"lr": 30.0, "schedule": "constant", "select": "last"}
+    validated, plain = trainer(**wild), trainer(val_fraction=0.0, **wild)
+    validated.fit_backbone(blobs(), blobs(seed=3))
+    plain.fit_backbone(blobs())
+    assert differing(validated.model, states(plain.model)) == set()
 
 
 # Log and bars -----------------------------------------------------------------------------------
@@ -54,6 +111,8 @@ def test_progress_bars_are_shown_unless_silenced(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "backbone" in shown
     assert "head" in shown
+    assert "4/4" in shown
+    assert "validation 0." in shown
 
 
 # NumPy's numbers --------------------------------------------------------------------------------

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, IterableDataset, Subset, TensorDataset
 
 from expansive.train import rebalance_head
 from expansive.train.data import COMPARED_ROWS, labels_of, split
 from expansive.train.embedding import embed
+from expansive.train.head import weight_norms
 from training import COUNTS, blobs, differing, network, states, trainer
 
 pytestmark = pytest.mark.train
@@ -169,16 +170,56 @@ def test_rows_to_predict_need_no_labels(label: Any) -> None:
     assert np.array_equal(fitted.predict(Changed(lambda y: label)), expected)
     with pytest.raises(TypeError, match="rows must be a torch Dataset, not a DataLoader"):
         fitted.predict(DataLoader(blobs()))
-    with pytest.raises(TypeError, match=r"rows must give input tensors, alone or in pairs .* 3:"):
+    with pytest.raises(TypeError, match=r"rows must give inputs, .* alone or in pairs .* 3:"):
         fitted.predict(TensorDataset(*blobs().tensors, torch.zeros(66)))
-    with pytest.raises(TypeError, match=r"rows must give input tensors, .* not dict: wrap it"):
-        fitted.predict([{"image": 0}])
+    with pytest.raises(TypeError, match=r"rows must give inputs, each a .* not str: wrap it"):
+        fitted.predict(["image"])
 
 
 @pytest.mark.parametrize("rows", [TensorDataset(blobs().tensors[0]), blobs().tensors[0]])
 def test_rows_to_predict_may_be_inputs_alone(rows: Any) -> None:
     fitted = trainer().fit(blobs())
     assert np.array_equal(fitted.predict(rows), fitted.predict(blobs()))
+
+
+class OfParts(nn.Module):
+    """A network of blobs that come in two halves, as a dict or a pair."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+
+    def forward(self, batch: Any) -> Tensor:
+        halves = list(batch.values()) if isinstance(batch, dict) else batch
+        return self.inner(torch.cat(halves, dim=1))
+
+
+class Parts(Dataset[Any]):
+    """The halves of `blobs`, made to an input, with the label or without."""
+
+    def __init__(self, make: Callable[..., Any], labelled: bool = True) -> None:
+        self.rows, self.make, self.labelled = blobs(), make, labelled
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, row: int) -> Any:
+        x, y = self.rows[row]
+        made = self.make(x[:3], x[3:])
+        return (made, y) if self.labelled else made
+
+
+def as_dict(left: Tensor, right: Tensor) -> dict[str, Tensor]:
+    return {"left": left, "right": right}
+
+
+def test_inputs_may_be_dicts_and_those_to_predict_need_no_label() -> None:
+    fitted = trainer(OfParts(), head="inner.classifier.1").fit(Parts(as_dict))
+    found = fitted.predict(Parts(as_dict))
+    assert np.array_equal(found, trainer().fit(blobs()).predict(blobs()))
+    assert np.array_equal(fitted.predict(Parts(as_dict, labelled=False)), found)
+    pair = Parts(lambda left, right: (left, right))
+    assert np.array_equal(fitted.predict(pair), found)
 
 
 def test_a_network_that_was_only_loaded_predicts() -> None:
@@ -290,3 +331,41 @@ def test_test_sets_must_hold_every_class_and_no_other() -> None:
         fitted.evaluate(blobs((5, 5)))
     with pytest.raises(ValueError, match="test_set has the label 3"):
         fitted.evaluate(blobs((5, 5, 5, 5)))
+    with pytest.raises(ValueError, match="test_set has the label -1"):
+        fitted.evaluate(relabelled(lambda y: y - 1))
+
+
+# The evaluation -------------------------------------------------------------------------------
+
+
+def test_the_norms_are_those_of_the_rows_of_both_heads() -> None:
+    fitted = trainer()
+    fitted.fit_backbone(blobs())
+    fitted.expand(blobs())
+    before = fitted.model.classifier[1].weight.detach().clone()
+    fitted.fit_head()
+    found = fitted.evaluate(blobs(seed=1))
+    after = fitted.model.classifier[1].weight.detach()
+    for norms, weight in ((found.head_norms_before, before), (found.head_norms_after, after)):
+        np.testing.assert_allclose(norms, np.linalg.norm(weight.numpy(), axis=1), rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [nn.Identity(), nn.Sequential(nn.Linear(4, 3)), nn.Linear(4, 5), nn.BatchNorm1d(3)],
+    ids=lambda head: type(head).__name__,
+)
+def test_a_head_without_a_row_for_each_class_has_no_norms(head: nn.Module) -> None:
+    assert weight_norms(head, 3) is None
+
+
+def test_the_sample_keeps_each_row_with_its_label() -> None:
+    fitted, rows = trainer().fit(blobs()), blobs((500, 20, 20), seed=1)
+    sample = fitted.evaluate(rows).sample
+    test = embed(fitted.model, fitted.head, rows, fitted.accelerator(), fitted.batch_size)
+    for whole, x, y in (
+        (fitted.embeddings, sample.train_x, sample.train_y),
+        (test, sample.test_x, sample.test_y),
+    ):
+        labels = dict(zip(map(bytes, whole.x.numpy()), whole.y.tolist(), strict=True))
+        assert [labels[bytes(row)] for row in x] == y.tolist()

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import TensorDataset
+from torch.utils.data import Dataset, TensorDataset
 
 from expansive.train import ThreePhaseTrainer
 
@@ -65,3 +67,32 @@ def training_modes(body: nn.Module) -> set[tuple[str, bool]]:
     for part in body.children():
         part.register_forward_hook(watch)
     return seen
+
+
+class Killed(Exception):
+    """What ends a run in between."""
+
+
+def kill_after(phase: str, epoch: int) -> Any:
+    """Make an `on_epoch` that ends the run after an epoch."""
+
+    def on_epoch(record: dict[str, Any]) -> None:
+        if (record["phase"], record["epoch"]) == (phase, epoch):
+            raise Killed
+
+    return on_epoch
+
+
+def interrupted(
+    folder: Path,
+    phase: str = "backbone",
+    epoch: int = 2,
+    rows: Dataset[Any] | None = None,
+    val_set: Dataset[Any] | None = None,
+    model: nn.Module | None = None,
+    **settings: Any,
+) -> None:
+    """Leave the checkpoints of a run that was ended after an epoch."""
+    run = trainer(model, checkpoint_dir=folder, on_epoch=kill_after(phase, epoch), **settings)
+    with pytest.raises(Killed):
+        run.fit(blobs() if rows is None else rows, val_set)

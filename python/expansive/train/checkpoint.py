@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import io
 import json
 import pickle
 import shutil
@@ -21,9 +23,26 @@ from torch import Tensor, nn
 
 FORMAT = 1
 KEPT = 2
-"""Newest checkpoints that are kept: should the last one be damaged, there is one before it."""
+"""Newest checkpoints that are kept of a phase: should the last one be damaged, there is one before.
+
+Of the phase before it the newest alone: all that another phase 3 needs.
+"""
 
 PHASES = ("backbone", "head")
+
+AFTER_BACKBONE = frozenset(
+    {
+        "head_loss",
+        "head_epochs",
+        "method",
+        "sampling_strategy",
+        "k",
+        "enemies",
+        "expansion",
+        "reinit_head",
+    }
+)
+"""Settings that decide phases 2 and 3 alone: a phase 1 is the same with others."""
 
 UNFINISHED = ".unfinished-"
 STALE_SECONDS = 24 * 3600.0
@@ -32,7 +51,8 @@ STALE_SECONDS = 24 * 3600.0
 Whether its process still lives cannot be asked, since it may run on another machine.
 """
 
-Weights = dict[str, Tensor]
+Weights = dict[str, Any]
+"""A state dictionary: tensors, and what a `get_extra_state` gives."""
 
 
 class CheckpointError(ValueError):
@@ -86,15 +106,34 @@ class Checkpoint:
 
 
 def snapshot(module: nn.Module) -> Weights:
-    """Copy the state of a module to the CPU."""
+    """Copy the state of a module, its tensors to the CPU."""
     return {
         name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+        if isinstance(value, Tensor)
+        else copy.deepcopy(value)
         for name, value in module.state_dict().items()
     }
 
 
+def require_savable(module: nn.Module) -> None:
+    """Raise TypeError when a checkpoint of a module could not be read without running code."""
+    for name, value in _extras(module.state_dict()).items():
+        try:
+            written = io.BytesIO()
+            torch.save(value, written)
+            written.seek(0)
+            torch.load(written, weights_only=True)
+        except Exception as error:
+            raise TypeError(
+                f"checkpoint_dir is given, and {name} in the state_dict of model is a "
+                f"{type(value).__name__} that cannot be read without running code: let its "
+                "get_extra_state give tensors, numbers, strings, or lists and dicts of them, or "
+                "set checkpoint_dir=None"
+            ) from error
+
+
 def save(folder: Path, checkpoint: Checkpoint) -> None:
-    """Write a checkpoint to its folder in `folder`, and drop all but the newest `KEPT`.
+    """Write a checkpoint to its folder in `folder`, and drop all but the newest, see `KEPT`.
 
     It is written under a temporary name and renamed when complete; one of the same name is
     replaced.
@@ -112,8 +151,9 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
         if target.exists():
             target.rename(replaced)
         written.rename(target)
-    for old in checkpoints(folder)[:-KEPT]:
-        shutil.rmtree(old)
+    for phase in PHASES:
+        for old in checkpoints(folder, phase)[: -KEPT if phase == progress.phase else -1]:
+            shutil.rmtree(old)
     _drop_stale(folder)
 
 
@@ -136,8 +176,12 @@ def load(path: Path) -> Checkpoint:
         When a file is missing or damaged; names it and what to do.
     """
     content = _read(path / "progress.json", _read_progress)
-    weights = {name: _read(path / f"{name}.safetensors", load_file) for name in content["weights"]}
-    return Checkpoint(content["progress"], weights, _read(path / "optimizer.pt", _read_optimizer))
+    weights: dict[str, Weights] = {
+        name: _read(path / f"{name}.safetensors", load_file) for name in content["weights"]
+    }
+    for name in content["extras"]:
+        weights[name] |= _read(path / f"{name}.extras.pt", _read_pickle)
+    return Checkpoint(content["progress"], weights, _read(path / "optimizer.pt", _read_pickle))
 
 
 def restore(module: nn.Module, weights: Weights, folder: object) -> None:
@@ -148,8 +192,8 @@ def restore(module: nn.Module, weights: Weights, folder: object) -> None:
     CheckpointError
         When they are of another network, which stays as it is; names the first difference.
     """
-    here = {name: list(value.shape) for name, value in module.state_dict().items()}
-    there = {name: list(value.shape) for name, value in weights.items()}
+    here = {name: _shape(value) for name, value in module.state_dict().items()}
+    there = {name: _shape(value) for name, value in weights.items()}
     for name in here | there:
         if here.get(name) != there.get(name):
             raise CheckpointError(
@@ -161,21 +205,27 @@ def restore(module: nn.Module, weights: Weights, folder: object) -> None:
     module.load_state_dict(weights)
 
 
-def check_same_run(path: Path, found: dict[str, Any], wanted: dict[str, Any]) -> None:
+def check_same_run(path: Path, progress: Progress, wanted: dict[str, Any]) -> None:
     """Refuse a checkpoint that was written with other settings or other rows.
 
-    What a checkpoint does not name, such as one of an older version, is not compared.
+    Of phase 1 only what decides it is compared. What a checkpoint does not name, such as one of
+    an older version, is not.
 
     Raises
     ------
     CheckpointError
         Names the first setting that differs.
     """
+    found = progress.settings
+    compared = wanted.keys() - (AFTER_BACKBONE if progress.phase == "backbone" else ())
     for name in wanted:
-        if name in found and found[name] != wanted[name]:
+        if name in compared and name in found and found[name] != wanted[name]:
+            ways = ["use the same", "another checkpoint_dir"]
+            if name in AFTER_BACKBONE and checkpoints(path.parent, "backbone"):
+                ways[1:1] = ["delete the folders '2-head-*' to keep phase 1 and run the rest anew"]
             raise CheckpointError(
                 f"checkpoint {str(path)!r} was written with {name}={found[name]!r}, and this "
-                f"run has {wanted[name]!r}: use the same, or another checkpoint_dir"
+                f"run has {wanted[name]!r}: {', or '.join(ways)}"
             )
 
 
@@ -196,11 +246,28 @@ def without_numpy(value: Any) -> Any:
 
 def _write(folder: Path, checkpoint: Checkpoint) -> None:
     for name, weights in checkpoint.weights.items():
-        save_file(weights, folder / f"{name}.safetensors")
+        tensors = {key: value for key, value in weights.items() if isinstance(value, Tensor)}
+        save_file(tensors, folder / f"{name}.safetensors")
+    extras = {name: found for name, w in checkpoint.weights.items() if (found := _extras(w))}
+    for name, found in extras.items():
+        torch.save(found, folder / f"{name}.extras.pt")
     torch.save(without_numpy(checkpoint.optimizer), folder / "optimizer.pt")
-    names = sorted(checkpoint.weights)
-    content = {"format": FORMAT, "weights": names, "progress": asdict(checkpoint.progress)}
+    content = {
+        "format": FORMAT,
+        "weights": sorted(checkpoint.weights),
+        "extras": sorted(extras),
+        "progress": asdict(checkpoint.progress),
+    }
     (folder / "progress.json").write_text(json.dumps(content, indent=1) + "\n")
+
+
+def _extras(weights: Weights) -> Weights:
+    """Take what is no tensor out of a state dictionary."""
+    return {name: value for name, value in weights.items() if not isinstance(value, Tensor)}
+
+
+def _shape(value: Any) -> list[int] | str:
+    return list(value.shape) if isinstance(value, Tensor) else type(value).__name__
 
 
 def _drop_stale(folder: Path) -> None:
@@ -214,10 +281,14 @@ def _read_progress(path: Path) -> dict[str, Any]:
     content = json.loads(path.read_text())
     if content["format"] != FORMAT:
         raise ValueError(f"format {content['format']}, this version reads {FORMAT}")
-    return {"weights": content["weights"], "progress": Progress(**content["progress"])}
+    return {
+        "weights": content["weights"],
+        "extras": content.get("extras", []),
+        "progress": Progress(**content["progress"]),
+    }
 
 
-def _read_optimizer(path: Path) -> dict[str, Any]:
+def _read_pickle(path: Path) -> dict[str, Any]:
     state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     return state
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Mapping, Sized
 from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
@@ -12,10 +12,20 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset, Sampler, Subset
+from torch.utils.data import (
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    Subset,
+    default_collate,
+)
 
 Pairs = Dataset[Any]
-"""(input tensor, int label) pairs."""
+"""(input, int label) pairs; an input is a tensor, or a dict or tuple of tensors."""
+
+Collate = Callable[[list[Any]], Any]
+"""(list of pairs) -> (inputs, labels), a batch of them."""
 
 COMPARED_ROWS = 12
 """Rows, and classes with a row each, whose labels are compared with `targets`."""
@@ -200,8 +210,11 @@ def loader(
     batch_size: int,
     num_workers: int = 0,
     shuffle: Shuffle | None = None,
+    collate_fn: Collate | None = None,
 ) -> DataLoader[Any]:
     """Give batches of `rows`: in order, or shuffled without a last batch of a single row.
+
+    `collate_fn` makes a batch of a list of pairs, unless the rows come as batches.
 
     A single row has no batch statistics, and BatchNorm refuses to train on it; since each epoch
     has another order, no row is left out for good.
@@ -216,11 +229,34 @@ def loader(
         sampler=shuffle,
         drop_last=lonely,
         num_workers=num_workers,
-        collate_fn=_as_it_is if whole else None,
+        collate_fn=_as_it_is if whole else collate_fn,
         # In order, nothing is random: the global generator is left alone.
         generator=torch.Generator() if shuffle is None else None,
         pin_memory=on_host and torch.cuda.is_available(),
     )
+
+
+def one_batch(pairs: list[Any], collate_fn: Collate | None) -> tuple[Any, Tensor]:
+    """Make one batch of pairs, as `loader` does.
+
+    Raises
+    ------
+    TypeError
+        When `collate_fn` does not give (inputs, labels).
+    """
+    batch = (collate_fn or default_collate)(pairs)
+    labels = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
+    if isinstance(labels, Tensor) and labels.shape == (len(pairs),):
+        return batch[0], labels
+    given = type(batch).__name__ if labels is None else f"labels {_kind(labels)}"
+    raise TypeError(
+        f"collate_fn must give (inputs, labels), labels a tensor with a number for each of the "
+        f"{len(pairs)} pairs that it is given, not {given}"
+    )
+
+
+def _kind(value: Any) -> str:
+    return f"of shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 def _as_it_is(batch: Any) -> Any:
@@ -255,12 +291,13 @@ def _input(row: Any) -> Any:
     """Take the input out of a row whose label does not matter, or is not there."""
     if isinstance(row, tuple | list) and len(row) in (1, 2):
         return row[0]
-    if isinstance(row, Tensor | np.ndarray):
+    if isinstance(row, Tensor | np.ndarray | Mapping):
         return row
     items = f" of {len(row)}" if isinstance(row, tuple | list) else ""
     raise TypeError(
-        "rows must give input tensors, alone or in pairs with a label, not "
-        f"{type(row).__name__}{items}: wrap it in a Dataset whose __getitem__ returns the input"
+        "rows must give inputs, each a tensor or a dict of tensors, alone or in pairs with a "
+        f"label, not {type(row).__name__}{items}: wrap it in a Dataset whose __getitem__ returns "
+        "the input"
     )
 
 

@@ -12,10 +12,9 @@ from accelerate import Accelerator
 from accelerate.utils import convert_to_fp32, send_to_device
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import default_collate
 
 from expansive.backends.registry import get_backend
-from expansive.train.data import Batches, Pairs, keeping_generators, loader
+from expansive.train.data import Batches, Collate, Pairs, keeping_generators, loader, one_batch
 
 CHECKED_ROWS = 4
 """Rows that are enough to see what a head does."""
@@ -119,6 +118,7 @@ def embed(
     accelerator: Accelerator,
     batch_size: int = 128,
     num_workers: int = 0,
+    collate_fn: Collate | None = None,
 ) -> Embeddings:
     """Pass `rows` through the model in evaluation mode and keep what enters the head.
 
@@ -135,6 +135,8 @@ def embed(
         Gives the device, the precision, and the share of each process.
     batch_size, num_workers : int
         As for a DataLoader.
+    collate_fn : callable or None
+        As for a DataLoader.
 
     Returns
     -------
@@ -146,12 +148,17 @@ def embed(
         When the head is unknown, is not called, or its input is not of shape [batch, d].
     """
     with _catching(model, head) as take:
-        x, y = _forward(model, rows, accelerator, batch_size, num_workers, take)
+        x, y = _forward(model, rows, accelerator, batch_size, num_workers, collate_fn, take)
     return Embeddings(x, y)
 
 
 def check_head(
-    model: nn.Module, head: str, rows: Pairs, n_classes: int, accelerator: Accelerator
+    model: nn.Module,
+    head: str,
+    rows: Pairs,
+    n_classes: int,
+    accelerator: Accelerator,
+    collate_fn: Collate | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Pass a few rows through the model, and refuse a head that does not make its logits.
 
@@ -168,6 +175,8 @@ def check_head(
         Number of logits.
     accelerator : Accelerator
         Gives the device and the precision.
+    collate_fn : callable or None
+        As for a DataLoader.
 
     Returns
     -------
@@ -182,6 +191,8 @@ def check_head(
         When the head is not called, its input is not of shape [batch, d], or the logits that it
         gives for this input are not those of the model; one number added to all logits of a row,
         as by LogSoftmax, is no difference.
+    TypeError
+        When the model does not take a batch as its one argument, or `collate_fn` gives none.
     """
     module, device = find_head(model, head), accelerator.device
     model.to(device)
@@ -189,9 +200,10 @@ def check_head(
     with keeping_generators(device), keeping_modes(model), torch.no_grad(), accelerator.autocast():
         model.eval()
         pairs = [rows[row] for row in range(min(CHECKED_ROWS, len(cast(Sized, rows))))]
-        inputs = send_to_device(default_collate([x for x, _ in pairs]), device)
+        inputs, truth = one_batch(pairs, collate_fn)
+        inputs, labels = send_to_device((inputs, truth.long()), device)
         with _catching(model, head) as take:
-            output = model(inputs)
+            output = _called(model, inputs)
             embedding = take(output)
             given = logits_of(output, n_classes)
             own = logits_of(module(embedding), n_classes, f"the head {head!r}")
@@ -200,7 +212,6 @@ def check_head(
             f"the logits of the model are not those that its head {head!r} gives: name its last "
             "module; where more follows, such as a scale, put it and the last layer into one module"
         )
-    labels = torch.tensor([int(label) for _, label in pairs], device=device)
     mixed = accelerator.mixed_precision != "no"
     return convert_to_fp32(given) if mixed else given, labels
 
@@ -212,13 +223,15 @@ def predict(
     accelerator: Accelerator,
     batch_size: int = 128,
     num_workers: int = 0,
+    collate_fn: Collate | None = None,
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Give the labels of `rows` and those that `module` predicts, each [n], in evaluation mode."""
 
     def take(output: Any) -> Tensor:
         return logits_of(output, n_classes).argmax(dim=1)
 
-    predicted, truth = _forward(module, rows, accelerator, batch_size, num_workers, take)
+    shared = (accelerator, batch_size, num_workers, collate_fn)
+    predicted, truth = _forward(module, rows, *shared, take)
     return truth.cpu().numpy(), predicted.cpu().numpy()
 
 
@@ -239,9 +252,11 @@ def _forward(
     accelerator: Accelerator,
     batch_size: int,
     num_workers: int,
+    collate_fn: Collate | None,
     take: Callable[[Any], Tensor],
 ) -> tuple[Tensor, Tensor]:
-    batches = accelerator.prepare_data_loader(loader(rows, batch_size, num_workers))
+    made = loader(rows, batch_size, num_workers, collate_fn=collate_fn)
+    batches = accelerator.prepare_data_loader(made)
     module.to(accelerator.device)
     where = home(accelerator.device)
     taken: list[Tensor] = []
@@ -249,10 +264,27 @@ def _forward(
     with keeping_modes(module), torch.inference_mode(), accelerator.autocast():
         module.eval()
         for inputs, truth in batches:
-            result, truth = accelerator.gather_for_metrics((take(module(inputs)), truth))
+            result = take(_called(module, inputs))
+            result, truth = accelerator.gather_for_metrics((result, truth))
             taken.append(result.to(where))
             labels.append(truth.to(where, torch.int64))
     return torch.cat(taken), torch.cat(labels)
+
+
+def _called(module: nn.Module, inputs: Any) -> Any:
+    """Call a module with a batch, and say how a batch is passed where that seems not to fit."""
+    try:
+        return module(inputs)
+    except (TypeError, AttributeError) as error:
+        # A forward of keywords takes the dict for its first tensor, which has other attributes.
+        if isinstance(error, AttributeError) and isinstance(inputs, Tensor):
+            raise
+        raise TypeError(
+            f"the model raised {type(error).__name__}: {error}. It is called with the batch as its "
+            f"one argument, here a {type(inputs).__name__}: where its forward takes several, wrap "
+            "it in a module whose forward(self, batch) returns self.model(*batch), or "
+            "self.model(**batch) for a dict; the name of the head then begins with 'model.'"
+        ) from error
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +13,7 @@ from torch import Tensor, nn
 from expansive.train.data import Batches, Pairs
 from expansive.train.embedding import Embeddings
 from expansive.train.expand import Plan
-from expansive.train.loop import Phase
+from expansive.train.loop import Phase, seeded
 from expansive.train.settings import Settings
 
 
@@ -63,6 +64,27 @@ def reinitialise(head: nn.Module) -> None:
         reset = getattr(part, "reset_parameters", None)
         if callable(reset):
             reset()
+
+
+def require_reinitialisable(head: nn.Module, name: str, device: torch.device) -> None:
+    """Raise ValueError when `reinitialise` leaves a trainable parameter of the head as it is.
+
+    The head itself stays as it is: two copies, one of zeros and one of ones, must become the same.
+    """
+    copies = copy.deepcopy(head), copy.deepcopy(head)
+    for value, copied in enumerate(copies):
+        for weight in copied.parameters():
+            weight.detach().fill_(value)
+        with seeded((0,), device):
+            reinitialise(copied)
+    one, other = (dict(copied.named_parameters()) for copied in copies)
+    for part, weight in one.items():
+        if weight.requires_grad and not torch.equal(weight, other[part]):
+            raise ValueError(
+                f"reinit_head is True, and {name}.{part} would stay as it is, since no "
+                "reset_parameters draws it anew: give the module that holds it one (a parametrized "
+                "layer needs its own, which sets what is parametrized), or set reinit_head=False"
+            )
 
 
 def weight_norms(head: nn.Module, n_classes: int) -> NDArray[np.float64] | None:

@@ -56,7 +56,7 @@ class Journal:
         if not found:
             return None
         saved = checkpoint.load(found[-1])
-        checkpoint.check_same_run(found[-1], saved.progress.settings, self.run(rows))
+        checkpoint.check_same_run(found[-1], saved.progress, self.run(rows))
         return saved
 
     def require_empty(self, phase: str = "*") -> None:

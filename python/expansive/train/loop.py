@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import time
 from collections.abc import Callable, Iterator, Sized
@@ -82,7 +83,7 @@ def train(
     state: State,
     finish_epoch: Callable[[Record], None],
 ) -> None:
-    """Train the module of a phase from `state` to its last epoch.
+    """Train the module of a phase from `state` to its last epoch, or until patience is at its end.
 
     Parameters
     ----------
@@ -99,15 +100,15 @@ def train(
     Raises
     ------
     ValueError
-        When no parameter is trainable.
+        When no parameter is trainable, or the optimizer needs a closure.
     FloatingPointError
         When the loss is not finite.
 
     Notes
     -----
-    Each epoch draws its random numbers from a stream seeded by (seed, phase, epoch), so a resumed
-    run continues bit for bit where the device computes deterministically, as the CPU does. The
-    global generators are as before after each epoch.
+    Each epoch draws its random numbers from streams seeded by (seed, phase, epoch), one to train
+    and one to validate, so a resumed run continues bit for bit where the device computes
+    deterministically, as the CPU does. The global generators are as before after each epoch.
     """
     progress = state.progress
     loop = _Loop(phase, settings)
@@ -115,9 +116,9 @@ def train(
     with closing(loop), keeping_modes(phase.module), bar as advance:
         if state.optimizer is not None:
             loop.optimizer.load_state_dict(state.optimizer)
-        for epoch in range(progress.epoch, phase.epochs):
-            started = time.perf_counter()
-            record = loop.epoch(epoch) | loop.validate()
+        while progress.epoch < phase.epochs and not _waited(progress, settings.patience):
+            started, epoch = time.perf_counter(), progress.epoch
+            record = loop.epoch(epoch) | loop.validate(epoch)
             progress.epoch = epoch + 1
             score = record.get("val_balanced_accuracy", -1.0)
             # Of equals the latest: it has been trained for longer.
@@ -134,6 +135,11 @@ def train(
         phase.module.load_state_dict(state.best)
 
 
+def _waited(progress: Progress, patience: int | None) -> bool:
+    """Say whether the best epoch is `patience` epochs back, by what a checkpoint holds alone."""
+    return patience is not None and progress.epoch - progress.best_epoch >= patience
+
+
 class _Loop:
     """A phase made ready on its device."""
 
@@ -143,7 +149,9 @@ class _Loop:
         self.shown = settings.progress and accelerator.is_main_process
         number = PHASES.index(phase.name)
         self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
-        batches = loader(phase.rows, settings.batch_size, phase.num_workers, self.order)
+        batches = loader(
+            phase.rows, settings.batch_size, phase.num_workers, self.order, settings.collate_fn
+        )
         self.frozen = _frozen(phase.module)
         # Some optimizers make their state at once, where the parameters are.
         phase.module.to(accelerator.device)
@@ -186,20 +194,23 @@ class _Loop:
             )
         return {"lr": self.rates[0] * share, "loss": loss}
 
-    def validate(self) -> Record:
+    def validate(self, epoch: int) -> Record:
         """Give the balanced accuracy on the validation rows, if there are any."""
-        phase = self.phase
+        phase, settings = self.phase, self.settings
         if phase.val is None:
             return {}
-        truth, predicted = predict(
-            phase.module,
-            phase.val,
-            len(phase.counts),
-            # A new one: `on_epoch` may have trained in another precision.
-            self.settings.accelerator(),
-            self.settings.batch_size,
-            phase.num_workers,
-        )
+        # Validation rows may be augmented too.
+        with seeded((*self.order.seed, epoch, 1), self.accelerator.device):
+            truth, predicted = predict(
+                phase.module,
+                phase.val,
+                len(phase.counts),
+                # A new one: `on_epoch` may have trained in another precision.
+                settings.accelerator(),
+                settings.batch_size,
+                phase.num_workers,
+                settings.collate_fn,
+            )
         return {"val_balanced_accuracy": balanced_accuracy(truth, predicted)}
 
     def _steps(self) -> list[float]:
@@ -239,10 +250,21 @@ def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
             "unfreeze it first"
         )
     if settings.optimizer is not None:
-        return settings.optimizer(parameters)
+        made = settings.optimizer(parameters)
+        _require_no_closure(made)
+        return made
     return torch.optim.SGD(
         parameters, settings.lr, settings.momentum, weight_decay=settings.weight_decay
     )
+
+
+def _require_no_closure(optimizer: torch.optim.Optimizer) -> None:
+    closure = inspect.signature(optimizer.step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise ValueError(
+            f"optimizer gives {type(optimizer).__name__}, whose step needs a closure, and it is "
+            "called without one: give another, such as torch.optim.SGD or torch.optim.AdamW"
+        )
 
 
 @contextmanager

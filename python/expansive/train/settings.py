@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from expansive.arguments import as_choice, as_count, as_expansion, as_k, as_seed
 from expansive.synthesis import ENEMIES, METHODS
 from expansive.train.checkpoint import without_numpy
+from expansive.train.data import Collate
 from expansive.train.expand import Plan
 from expansive.train.losses import LOSSES, Loss
 from expansive.train.schedule import SCHEDULES
@@ -45,6 +46,7 @@ _CHOICES: dict[str, Collection[Any]] = {
 _OR_CALLABLE = ("loss", "head_loss", "method")
 _CALLABLES = {
     "optimizer": "lambda parameters: torch.optim.SGD(parameters, lr=0.1)",
+    "collate_fn": "torch.utils.data.default_collate",
     "on_epoch": "print",
 }
 
@@ -72,6 +74,7 @@ class Settings:
     reinit_head: bool = False
     val_fraction: float = 0.1
     select: str = "best"
+    patience: int | None = None
     seed: int = 0
     about: Mapping[str, Any] = field(default_factory=dict)
     checkpoint_dir: str | os.PathLike[str] | None = None
@@ -79,6 +82,7 @@ class Settings:
     cpu: bool = False
     mixed_precision: str | None = None
     num_workers: int = 0
+    collate_fn: Collate | None = None
     progress: bool = True
     on_epoch: Callable[[dict[str, Any]], None] | None = None
 
@@ -112,6 +116,8 @@ class Settings:
                     repr(value) if isinstance(value, str) else f"a {type(value).__name__} object"
                 )
                 raise TypeError(f"{name} must be a function, such as {example}, not {shown}")
+        if self.patience is not None:
+            self.patience = _as_patience(self.patience, self.select)
         self.about = _as_about(self.about)
         if self.mixed_precision is None:
             self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
@@ -176,6 +182,17 @@ def _as_float(value: Any, name: str) -> float:
     if not isinstance(number, Real):
         raise TypeError(f"{name} must be a number, such as 0.1, not {value!r}")
     return float(number)
+
+
+def _as_patience(value: Any, select: str) -> int:
+    patience = as_count(value, "patience")
+    if select != "best":
+        raise ValueError(
+            f"patience={patience} waits for a better epoch on validation rows, and select is "
+            f"{select!r}: set select='best' and give validation rows (rebalance_head needs a "
+            "val_set), or set patience=None"
+        )
+    return patience
 
 
 def _as_about(about: Any) -> dict[str, Any]:

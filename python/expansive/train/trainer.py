@@ -7,22 +7,21 @@ import time
 from dataclasses import dataclass, field
 
 import numpy as np
-import torch
+from accelerate import Accelerator
 from numpy.typing import NDArray
 from torch import nn
 
 from expansive.metrics import Evaluation
-from expansive.synthesis.draft import rows_per_class
 from expansive.train import checkpoint, evaluation
 from expansive.train.backbone import backbone_phase
-from expansive.train.checkpoint import Checkpoint, Progress, Weights
-from expansive.train.data import Pairs, Split, Unlabelled, labels_of, split
-from expansive.train.embedding import Embeddings, check_head, embed, find_head, predict
+from expansive.train.checkpoint import PHASES, Checkpoint, Progress, Weights
+from expansive.train.checks import check
+from expansive.train.data import Collate, Pairs, Split, Unlabelled, labels_of, split
+from expansive.train.embedding import Embeddings, embed, find_head, predict
 from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
 from expansive.train.journal import Journal
 from expansive.train.loop import Phase, Record, State, seeded, train
-from expansive.train.losses.trial import try_loss
 from expansive.train.settings import Settings
 
 
@@ -38,12 +37,12 @@ class ThreePhaseTrainer(Settings):
     ----------
     model : Module
         Any network that gives logits [batch, n_classes] (or an object that holds them as
-        `logits`) for a batch of inputs, as its head gives them. Trained in place. A part that
-        comes in evaluation mode with frozen parameters alone (requires_grad False), such as a
-        body with BatchNorm, stays in that mode.
+        `logits`) for a batch of inputs, its one argument, as its head gives them. Trained in
+        place. A part that comes in evaluation mode with frozen parameters alone (requires_grad
+        False), such as a body with BatchNorm, stays in that mode.
     head : str
         Dotted name of its last module, such as ``"fc"`` or ``"classifier.2"``; the module's input
-        must be of shape [batch, d].
+        must be of shape [batch, d], and its parameters its own.
     loss : str or callable
         Of phase 1: ``"ce"`` (cross-entropy), ``"focal"``, ``"ldam"``, ``"ldam_drw"``, ``"asl"``,
         ``"cb"``, ``"cb_focal"``, ``"logit_adjustment"`` or ``"balanced_softmax"``; one with
@@ -61,8 +60,8 @@ class ThreePhaseTrainer(Settings):
     batch_size : int
         Rows per step and process.
     optimizer : callable or None
-        (list of parameters) -> torch optimizer, called for each phase; its learning rates follow
-        `schedule`. None: SGD with `lr`, `momentum` and `weight_decay`.
+        (list of parameters) -> torch optimizer whose step needs no closure, called for each phase;
+        its learning rates follow `schedule`. None: SGD with `lr`, `momentum` and `weight_decay`.
     lr, momentum, weight_decay : float
         Of SGD. The defaults are those of LDAM-DRW (Cao et al. 2019, arXiv 1906.07413).
     schedule : {"cosine", "step", "constant"}
@@ -81,13 +80,18 @@ class ThreePhaseTrainer(Settings):
     expansion : (float, float)
         Range of the interpolation weight.
     reinit_head : bool
-        Begin phase 3 with new weights rather than those of phase 1.
+        Begin phase 3 with new weights, by the `reset_parameters` of the head's layers, rather than
+        those of phase 1.
     val_fraction : float
         Share of each class to validate on when no `val_set` is given; a class with a single row
         stays in training.
     select : {"best", "last"}
         Which epoch's weights each phase ends with: the best by balanced accuracy on the
         validation rows (the latest of equals), or the last. The test set never decides.
+    patience : int or None
+        A phase ends after this many epochs since its best one, with the weights of that, and the
+        next phase begins; needs ``select="best"``. `schedule` goes by `epochs` all the same. None:
+        all epochs.
     seed : int
         Decides split, order, augmentation, dropout and synthetic rows. The model's first weights
         are the caller's.
@@ -95,7 +99,8 @@ class ThreePhaseTrainer(Settings):
         What else the run is, ready for JSON, such as ``{"data": "digits"}``: kept with the settings
         in checkpoints and results, and compared with them on resuming.
     checkpoint_dir : path-like or None
-        Folder for a checkpoint after each epoch.
+        Folder for a checkpoint after each epoch; the newest two of a phase are kept, and beside
+        phase 3 the newest of phase 1.
     log_path : path-like or None
         File to append a JSON line per epoch to.
     cpu : bool
@@ -104,10 +109,14 @@ class ThreePhaseTrainer(Settings):
         None: what ``accelerate launch`` was told, else ``"no"``.
     num_workers : int
         Processes that load rows.
+    collate_fn : callable or None
+        (list of pairs) -> (inputs, labels), a batch: for inputs of different lengths. None: torch's
+        `default_collate`.
     progress : bool
         Show progress bars.
     on_epoch : callable or None
-        (record) -> None, called after each epoch with the line for the log. To stop early, raise.
+        (record) -> None, called after each epoch with the line for the log. Raising ends the run
+        with the weights of the last epoch; `patience` stops early with those of the best.
 
     Attributes
     ----------
@@ -131,7 +140,10 @@ class ThreePhaseTrainer(Settings):
 
     Resuming compares the settings that decide the result, `head`, `about`, the shapes of the
     network, and of the data the labels in their order. Not the inputs, and of a callable the name
-    alone, with the parameters of a dataclass or a `functools.partial`.
+    alone, with the parameters of a dataclass or a `functools.partial`. Phase 1 goes on with other
+    settings of phases 2 and 3 (`method`, `sampling_strategy`, `k`, `enemies`, `expansion`,
+    `reinit_head`, `head_loss`, `head_epochs`). Once phase 3 has checkpoints, delete their folders,
+    ``2-head-*``, to keep phase 1 and run the others anew on resuming.
     """
 
     model: nn.Module
@@ -164,13 +176,14 @@ class ThreePhaseTrainer(Settings):
         Parameters
         ----------
         train_set : Dataset
-            (input tensor, int label) pairs with labels 0 ... n_classes - 1. Labels are read from
-            its `targets` if it has them, else in one pass.
+            (input, int label) pairs with labels 0 ... n_classes - 1. Labels are read from its
+            `targets` if it has them, else in one pass.
         val_set : Dataset or None
             Pairs to select on; None takes `val_fraction` of each class out of the training set.
         embed_set : Dataset or None
             The rows of `train_set` in the same order without augmentation, to embed and to
-            validate on; None when `train_set` has no augmentation.
+            validate on. None takes `train_set` itself: if that is augmented, give its plain rows
+            here for the best result.
         resume : bool
             Continue from the newest checkpoint, if there is one; it must be of the same run, see
             the notes of the class.
@@ -280,13 +293,10 @@ class ThreePhaseTrainer(Settings):
         Parameters
         ----------
         rows : Dataset
-            Input tensors, or (input tensor, label) pairs; the labels are not used.
+            Inputs, each a tensor or a dict of tensors, or (input, label) pairs; the labels are not
+            used.
         """
-        inputs = Unlabelled(rows)
-        _, predicted = predict(
-            self.model, inputs, None, self.accelerator(), self.batch_size, self.num_workers
-        )
-        return predicted
+        return predict(self.model, Unlabelled(rows), None, *self._loading())[1]
 
     # The phases ---------------------------------------------------------------------------------
 
@@ -311,10 +321,12 @@ class ThreePhaseTrainer(Settings):
 
     def _expand(self, rows: Split) -> Plan:
         started = time.perf_counter()
-        self.embeddings = self._embed(rows.plain)
-        self.embeddings.require_counts(rows.counts)
-        self._val = None if rows.val is None else self._embed(rows.val)
-        self.plan = make_plan(self.embeddings.x, self.embeddings.y, self)
+        # Rows may be augmented, and a method of the caller's may draw: the same again on resuming.
+        with seeded((self.seed, len(PHASES)), self.accelerator().device):
+            self.embeddings = self._embed(rows.plain)
+            self.embeddings.require_counts(rows.counts)
+            self._val = None if rows.val is None else self._embed(rows.val)
+            self.plan = make_plan(self.embeddings.x, self.embeddings.y, self)
         self._rows = rows
         self.seconds["expand"] = time.perf_counter() - started
         return self.plan
@@ -342,7 +354,7 @@ class ThreePhaseTrainer(Settings):
         state = State(Progress(phase.name, seconds=self.seconds, settings=settings))
         if saved is not None:
             state = State(saved.progress, saved.weights.get("best"), saved.optimizer)
-            state.progress.seconds = self.seconds
+            state.progress.seconds, state.progress.settings = self.seconds, settings
 
         def finish_epoch(record: Record) -> None:
             self._journal.enter(self.model, state, extra, record)
@@ -350,9 +362,11 @@ class ThreePhaseTrainer(Settings):
         train(phase, self, state, finish_epoch)
 
     def _embed(self, rows: Pairs) -> Embeddings:
-        return embed(
-            self.model, self.head, rows, self.accelerator(), self.batch_size, self.num_workers
-        )
+        return embed(self.model, self.head, rows, *self._loading())
+
+    def _loading(self) -> tuple[Accelerator, int, int, Collate | None]:
+        """Say how rows are passed through the network."""
+        return self.accelerator(), self.batch_size, self.num_workers, self.collate_fn
 
     def _expanded(self) -> tuple[Split, Embeddings, Plan]:
         if self._rows is None or self.embeddings is None or self.plan is None:
@@ -367,17 +381,5 @@ class ThreePhaseTrainer(Settings):
         name: str = "train_set",
     ) -> Split:
         rows = split(train_set, val_set, embed_set, self.val_fraction, self.seed, name)
-        if self.select == "best" and rows.val is None:
-            raise ValueError(
-                "select='best' needs validation rows: give val_set, a val_fraction above 0 with "
-                "two rows in some class, or select='last'"
-            )
-        # What phase 2 would refuse is refused before phase 1.
-        rows_per_class(self.sampling_strategy, np.repeat(np.arange(len(rows.counts)), rows.counts))
-        logits, labels = check_head(
-            self.model, self.head, rows.plain, len(rows.counts), self.accelerator()
-        )
-        counts = torch.as_tensor(rows.counts, device=logits.device)
-        try_loss(self.loss, "loss", logits, labels, counts)
-        try_loss(self.head_loss, "head_loss", logits, labels, counts)
+        check(self, self.model, self.head, rows)
         return rows
