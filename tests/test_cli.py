@@ -125,9 +125,31 @@ def test_bench_refuses_what_is_no_study(tmp_path, capsys, source):
         ),
         ([source], "in.npz' is not text; give the YAML file of a study"),
         ([tmp_path / "absent.yaml", "--threads", 0], "--threads must be an integer of at least 1"),
+        (["--preset", "quick", "--source", "digits"], "source must be NAME=SOURCE, not 'digits'"),
+        (["--preset", "quick", "--source", "=a.npz"], "source must be NAME=SOURCE, not ''"),
+        (["--preset", "fast"], "unknown preset 'fast'; choose one of quick, unaugmented"),
     ):
         status, _, error = run(capsys, "bench", *arguments)
         assert (status, message in error) == (2, True), error
+
+
+def test_bench_says_how_many_cells_are_left(tmp_path, capsys, monkeypatch):
+    from expansive.study import report as study_report
+    from expansive.study import run as study_run
+
+    asked = []
+
+    def stopped(study, out, console, **options):
+        asked.append(options)
+        return study_run.Outcome(5, 2, 3)
+
+    monkeypatch.setattr(study_run, "run", stopped)
+    monkeypatch.setattr(study_report, "write", lambda study, folder: "all numbers")
+    options = ["--only", "*eos*", "--max-minutes", 2, "--cpu"]
+    status, shown, _ = run(capsys, "bench", "--preset", "quick", "--out", tmp_path, *options)
+    assert status == 0
+    assert "5 cells have a result (2 failed), 3 are left: run the same command again" in shown
+    assert asked == [{"only": "*eos*", "max_minutes": 2.0, "cpu": True}]
 
 
 # ---- train and demo ---------------------------------------------------------------------------

@@ -89,6 +89,19 @@ def test_array_files_keep_label_names_and_are_split(tmp_path):
     assert np.bincount(test.y).tolist() == [2, 2]
 
 
+def test_arrays_are_taken_by_their_names_and_labels_from_a_file_of_their_own(tmp_path):
+    x, y = np.arange(12.0).reshape(4, 3), np.array([1, 0, 1, 0])
+    np.savez(tmp_path / "a.npz", rows=x, kinds=y, x=-x, y=1 - y)
+    np.save(tmp_path / "x.npy", x)
+    np.save(tmp_path / "y.npy", y)
+    for data in (
+        datasets.load(tmp_path / "a.npz", "all", x_key="rows", y_key="kinds"),
+        datasets.load(tmp_path / "x.npy", "all", labels=tmp_path / "y.npy"),
+    ):
+        np.testing.assert_array_equal(data.x, x)
+        np.testing.assert_array_equal(data.y, y)
+
+
 def test_a_class_of_one_row_cannot_be_split(tmp_path):
     save_arrays(tmp_path / "a.npz", np.zeros((3, 2)), np.array([0, 0, 1]))
     with pytest.raises(ValueError, match="class '1' has 1 row, which cannot be split"):
@@ -162,8 +175,8 @@ def test_images_in_the_order_of_torch_are_refused(tmp_path, channels):
         datasets.load(tmp_path / "a.npz", "all")
 
 
-@pytest.mark.parametrize("shape", [(8, 6, 3), (3, 8, 4), (1, 1, 512), (8, 6, 12)])
-def test_images_with_their_channels_last_are_taken(tmp_path, shape):
+@pytest.mark.parametrize("shape", [(8, 6, 3), (3, 8, 4), (1, 1, 512), (8, 6, 12), (3,), (1,)])
+def test_images_with_their_channels_last_and_features_are_taken(tmp_path, shape):
     np.savez(tmp_path / "a.npz", x=np.zeros((10, *shape)), y=np.arange(10) % 2)
     assert datasets.load(tmp_path / "a.npz", "all").x.shape == (10, *shape)
 
@@ -220,6 +233,14 @@ def test_hub_columns_are_found_by_type(hub):
     assert data.classes == ["cat", "dog"]
     with pytest.raises(ValueError, match=r"no column 'breed'.* among picture, kind"):
         datasets.load("someone/pets", y_key="breed")
+
+
+def test_cifar10_is_fetched_from_the_hub(hub):
+    from PIL import Image
+
+    hub["answer"] = hub_table([Image.new("RGB", (32, 32)), Image.new("RGB", (32, 32))], [0, 1])
+    assert datasets.load("cifar10", "test", image_size=8).x.shape == (2, 8, 8, 3)
+    assert hub["asked"] == ("uoft-cs/cifar10", "test")
 
 
 def test_hub_out_of_reach_is_told_from_a_name_it_does_not_have(hub):

@@ -123,6 +123,36 @@ def test_data_changed_in_place_is_refused(backend: str) -> None:
     assert_same_bits(plan.generate(x, 0, 5), first)
 
 
+def test_all_rows_are_hashed_once_for_each_array(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs((300, 12))
+    plan = Plan.eos(x, y, backend="reference")
+    hashed: list[int] = []
+    fingerprint = reference.fingerprint
+
+    def spy(rows: Any, threads: int) -> int:
+        hashed.append(len(rows.data))
+        return fingerprint(rows, threads)
+
+    monkeypatch.setattr(reference, "fingerprint", spy)
+    for start in range(4):
+        plan.generate(x, start, start + 1)
+    assert hashed.count(len(x)) == 1
+    assert max(hashed, key=hashed.count) < len(x) / 4
+    other = x.copy()
+    other[1] += 1  # among the many that the sample leaves out
+    with pytest.raises(ValueError, match="fingerprint differs"):
+        plan.generate(other, 0, 1)
+
+
+@all_backends
+def test_lists_in_arrays_out(backend: str) -> None:
+    x, y = blobs()
+    wide = x.astype(np.float64)
+    plan = Plan.eos(x.tolist(), y.tolist(), backend=backend)
+    for _ in range(2):
+        assert_same_bits(plan.generate(x.tolist()), Plan.eos(wide, y).generate(wide))
+
+
 def test_fingerprints_agree_between_backends() -> None:
     from expansive.backends.registry import get_backend
 

@@ -48,8 +48,17 @@ def test_sizes_that_a_class_cannot_give_are_refused():
         datasets.long_tail(Y, n_max=50)
     with pytest.raises(ValueError, match=r"minority=0.01 makes 0 of 10"):
         datasets.step(Y, minority=0.01)
-    with pytest.raises(ValueError, match="at least two classes"):
-        datasets.long_tail(np.zeros(5))
+    with pytest.raises(ValueError, match=r"minority=0.97 makes 10 of 10"):
+        datasets.step(Y, minority=0.97)
+    for y in (np.zeros(5), Y.reshape(2, -1)):
+        with pytest.raises(ValueError, match="at least two classes"):
+            datasets.long_tail(y)
+
+
+def test_an_imbalance_of_one_and_one_small_class_are_the_least():
+    assert datasets.long_tail(Y, imbalance=1).tolist() == list(range(len(Y)))
+    sizes = np.bincount(Y[datasets.step(Y, imbalance=10, minority=0.1)])
+    assert sizes.tolist() == [500] * 9 + [50]
 
 
 def test_string_labels_can_be_made_imbalanced():
@@ -67,6 +76,14 @@ def test_indices_are_saved_with_their_settings_and_labels(tmp_path):
     assert settings == {"imbalance": 50, "seed": 0}
     with pytest.raises(ValueError, match="made for other labels"):
         datasets.load_indices(tmp_path / "tail.npz", Y[::-1])
-    (tmp_path / "tail.npz").write_bytes(b"broken")
-    with pytest.raises(ValueError, match="holds no subset"):
-        datasets.load_indices(tmp_path / "tail.npz", Y)
+
+
+@pytest.mark.parametrize("damage", ["noise", "empty", "others"])
+def test_what_is_no_file_of_indices_is_named(tmp_path, damage):
+    path = tmp_path / "tail.npz"
+    if damage == "others":
+        np.savez(path, indices=np.arange(3))
+    else:
+        path.write_bytes(b"noise" if damage == "noise" else b"")
+    with pytest.raises(ValueError, match=r"tail\.npz' holds no subset written by save_indices"):
+        datasets.load_indices(path, Y)

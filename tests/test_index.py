@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from collections.abc import Callable
 from copy import deepcopy
@@ -27,6 +28,7 @@ from cases import (
     isa,
     make_data,
 )
+from expansive.backends import reference
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
 
@@ -153,7 +155,15 @@ def test_no_queries(backend: str, dtype: str) -> None:
     index = ex.Index(cast(np.eye(3), dtype), [0, 1, 2], backend=backend)
     dist, idx = index.search(cast(np.zeros((0, 3)), dtype), [], 2)
     assert dist.shape == idx.shape == (0, 2)
+    assert dist.dtype == (np.float64 if dtype == "float64" else np.float32)
     assert idx.dtype == np.int64
+
+
+@all_backends
+def test_points_may_be_lists(backend: str) -> None:
+    index = ex.Index(np.eye(3), [0, 1, 2], backend=backend)
+    dist, idx = index.search([[2, 0, 0], [0, 0, 2]], None, 1, "any")
+    assert (dist.tolist(), idx.tolist()) == ([[1.0], [1.0]], [[0], [2]])
 
 
 @backends
@@ -179,6 +189,22 @@ def test_classes_and_codes(backend: str) -> None:
 def test_an_expectation_that_is_no_count_is_refused(expected: Any) -> None:
     with pytest.raises(ValueError, match="expected_queries must be an integer of at least 1"):
         ex.Index(np.eye(3), expected_queries=expected)
+
+
+def test_the_backend_gets_the_memory_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[int] = []
+    build_index = reference.build_index
+
+    def spy(*arguments: Any) -> Any:
+        given.append(arguments[-1])
+        return build_index(*arguments)
+
+    monkeypatch.setattr(reference, "build_index", spy)
+    monkeypatch.setattr(os, "sysconf", {"SC_PAGE_SIZE": 4096, "SC_PHYS_PAGES": 1 << 20}.get)
+    for budget in (None, 1 << 20, 1 << 30, 10**30):
+        ex.neighbors(np.eye(3), None, 1, "any", backend="reference", memory_budget=budget)
+    assert given[:3] == [1 << 30, 1 << 20, 1 << 30]
+    assert 1 << 50 < given[3] < 1 << 62
 
 
 @pytest.mark.parametrize("copy", [pickle.dumps, deepcopy])

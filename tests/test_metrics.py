@@ -26,9 +26,16 @@ def test_scores_match_hand_computed_values() -> None:
 def test_scores_of_a_class_without_rows_and_of_empty_groups_are_nan() -> None:
     found = metrics.scores(["a", "a"], ["a", "c"], classes=["a", "b", "c"], train_counts=[20, 5, 6])
     np.testing.assert_array_equal(found.recall, [0.5, np.nan, np.nan])
-    assert found.balanced_accuracy == found.medium == 0.5
+    assert found.balanced_accuracy == found.medium == found.g_mean == 0.5
+    assert found.macro_f1 == pytest.approx(2 / 3)
+    np.testing.assert_array_equal(found.confusion, [[1, 0, 1], [0, 0, 0], [0, 0, 0]])
     assert np.isnan(found.many)
     assert np.isnan(found.few)
+
+
+def test_balanced_accuracy_is_over_the_classes_that_have_rows() -> None:
+    assert metrics.balanced_accuracy(["a", "a", "b"], ["a", "c", "b"]) == 0.75
+    assert metrics.balanced_accuracy(["a", "a", "b"], ["a", "a", "c"]) == 0.5
 
 
 def test_a_class_that_is_never_recognised_makes_the_g_mean_zero() -> None:
@@ -41,6 +48,8 @@ def test_a_class_that_is_never_recognised_makes_the_g_mean_zero() -> None:
     [
         ({"y_true": []}, "one shape"),
         ({"y_pred": [0]}, "one shape"),
+        ({"y_true": [], "y_pred": []}, "n > 0"),
+        ({"y_true": [TRUTH], "y_pred": [PREDICTED]}, r"one shape \[n\]"),
         ({"classes": [1, 0, 2]}, "sorted"),
         ({"train_counts": [1]}, "one count for each of the 3 classes"),
         ({"y_true": [7] * 8}, "y_true has the label 7"),

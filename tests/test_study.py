@@ -110,7 +110,7 @@ def test_presets_have_a_reference_and_enough_seeds_to_tell(name):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("[ce]", "[cross]", "unknown loss 'cross'; choose one of ce, focal"),
+        ("[ce]", "[cross]", "unknown loss 'cross'; choose one of 'ce', 'focal"),
         ("smote, eos", "smoke, eos", "unknown method 'smoke'; choose one of random, smote"),
         ("k: 20", "K: 20", "method 'eos' has no parameter 'K'; it has enemies, k"),
         ("seeds: 2", "seeds: [a]", "seeds must be"),
@@ -120,12 +120,39 @@ def test_presets_have_a_reference_and_enough_seeds_to_tell(name):
         ("title: Tiny", "titel: Tiny", "unknown field 'titel' of the study"),
         ("title: Tiny", "reference: random", "reference 'random' is not among the methods none"),
         ("title: Tiny", "title: [", "is no YAML"),
+        (
+            "augment: false",
+            "tail: flat",
+            "unknown tail 'flat'; choose one of 'exp",
+        ),
+        ("source: digits, ", "", "data needs a source"),
+        ("name: resnet8, ", "", "a backbone needs a name"),
+        ("{k: 20}}", "{k: 20}, smote: {}}", "a method is a name or {name: {parameter: value}}"),
+        ("none, smote", "[none], smote", "a method is a name or {name: {parameter: value}}"),
+        ("seeds: 2", "seeds: [0, -1]", "seeds must be"),
+        ("head: {epochs: 1}", "head: {lose: ce}", "unknown field 'lose' of head"),
     ],
 )
 def test_a_mistake_in_a_study_is_named(old, new, message):
     assert old in TINY
     with pytest.raises(ValueError, match=re.escape(message)):
         study(TINY.replace(old, new, 1))
+
+
+def test_the_reference_is_the_first_eos_or_else_the_last_method():
+    assert study().reference == "eos"
+    assert study(TINY.replace("smote, eos, {eos", "smote, {eos")).reference == "eos k=20"
+    assert study(TINY.replace(", eos, {eos: {k: 20}}", "")).reference == "smote"
+    assert study(TINY + "reference: smote").reference == "smote"
+
+
+def test_the_head_is_trained_with_its_own_loss_or_that_of_phase_1():
+    focal = TINY.replace("[ce]", "[focal]")
+    given = focal.replace("head: {epochs: 1}", "head: {epochs: 3, loss: ce, lr: 0.5}")
+    last = [list(study(text).cells())[-1] for text in (focal, given)]
+    first, second = (measure.settings_of(cell, True) for cell in last)
+    assert (first.loss, first.head_epochs, first.lr, first.seed) == ("focal", 1, 0.1, 1)
+    assert (second.loss, second.head_epochs, second.lr) == ("ce", 3, 0.5)
 
 
 def test_only_keeps_the_cells_of_a_pattern():
@@ -179,6 +206,21 @@ def test_a_cell_measured_again_is_the_same(finished):
     assert again["scores"] == Cells(out / run.CELLS).read(cell)["scores"]
 
 
+def test_a_head_is_changed_by_its_rule_or_trained_from_new_weights(finished):
+    _, out, _ = finished
+    text = TINY.replace("imbalance: 20", "imbalance: 60").replace("[none, smote", "[tau_norm, crt")
+    still = study(text.replace("head: {epochs: 1}", "head: {epochs: 1, lr: 1.0e-30}"))
+    before, heads = {}, {}
+    for cell in still.cells():
+        trained = networks.read(cell.network, out / run.NETWORKS)
+        head, _, _ = measure.rebalanced(cell, trained, cpu=True)
+        heads.setdefault(cell.method_name, head.weight.detach().numpy())
+        before.setdefault(cell.method_name, trained.head["weight"])
+    np.testing.assert_array_equal(heads["eos"], before["eos"])
+    assert np.abs(heads["crt"] - before["crt"]).max() > 0.01
+    np.testing.assert_allclose(np.linalg.norm(heads["tau_norm"], axis=1), 1.0, rtol=1e-5)
+
+
 def test_finished_cells_are_not_run_again(finished, monkeypatch):
     chosen, out, outcome = finished
     monkeypatch.setattr(run, "measure", None)
@@ -195,6 +237,17 @@ def test_a_loss_that_diverges_fails_its_cells_alone(tmp_path):
     assert run_quietly(wild, tmp_path) == (4, 4, 0)
     cell = next(wild.cells())
     assert "the loss of the backbone is nan" in Cells(tmp_path / run.CELLS).read(cell)["error"]
+
+
+def test_a_damaged_result_is_named(finished, tmp_path):
+    chosen, out, _ = finished
+    kept, cell = Cells(tmp_path), next(chosen.cells())
+    text = (out / run.CELLS / f"{cell.file_stem}.json").read_text()
+    kept.path(cell).write_text(text[:-20])
+    with pytest.raises(
+        ValueError, match=rf"{cell.file_stem}\.json' is damaged .*: delete it and r"
+    ):
+        kept.read(cell)
 
 
 def test_two_runs_in_one_folder_do_not_collide(tmp_path):
@@ -253,6 +306,25 @@ def test_a_killed_phase_1_goes_on_from_its_checkpoint(tmp_path):
 
 
 # ---- report -----------------------------------------------------------------------------------
+
+
+def test_the_table_has_the_numbers_of_the_cells(finished):
+    chosen, out, _ = finished
+    kept = Cells(out / run.CELLS)
+    cells = {cell.method_name: kept.read(cell) for cell in chosen.cells() if cell.network.seed == 0}
+    table = results.frame(cells).set_index("cell")
+    eos, none, failed = (table.loc[name] for name in ("eos k=20", "none", "smote"))
+    of_eos = cells["eos k=20"]
+    assert eos["macro_f1"] == of_eos["scores"]["macro_f1"]
+    assert eos["mean_gap"] == pytest.approx(np.mean(of_eos["gap"]))
+    assert eos["synthetic_rows"] == of_eos["synthetic_rows"] > none["synthetic_rows"] == 0
+    after = sum(of_eos["seconds"][phase] for phase in ("embed", "expand", "head"))
+    assert eos["seconds_after"] == pytest.approx(after)
+    assert none["seconds_after"] == cells["none"]["seconds"]["head"]
+    assert (eos["enemies"], eos["k"], eos["expansion"]) == ("nearest", 20, "0 to 1")
+    assert failed["status"] == "failed"
+    assert failed["error"] == cells["smote"]["error"]
+    assert failed[["balanced_accuracy", "mean_gap", "seconds_after"]].isna().all()
 
 
 def test_the_report_has_the_numbers_of_the_cells(finished, capsys):

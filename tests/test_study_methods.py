@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from imblearn import over_sampling
 
 from expansive.study import methods
 from expansive.synthesis import SynthesisPlan
@@ -45,6 +46,42 @@ def test_eos_is_the_plan_of_the_package():
     )
 
 
+def test_eos_can_be_that_of_the_published_code():
+    x, y = embeddings()
+    around = {"enemies": "neighborhood", "k": 7}
+    rows = methods.make_rows("eos", x, y, {**around, "reference_compat": True}, 3)
+    plan_ = SynthesisPlan.eos(x, y, **around, seed=3, reference_compat=True)
+    np.testing.assert_array_equal(
+        rows.plan.generate_rows(rows.real.x, np.arange(9)), plan_.generate(x, 0, 9)
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "sampler", "around"),
+    [
+        ("smote", over_sampling.SMOTE(k_neighbors=3, random_state=5), {}),
+        (
+            "borderline_smote",
+            over_sampling.BorderlineSMOTE(k_neighbors=3, m_neighbors=4, random_state=5),
+            {"m": 4},
+        ),
+        (
+            "svm_smote",
+            over_sampling.SVMSMOTE(k_neighbors=3, m_neighbors=4, random_state=5),
+            {"m": 4},
+        ),
+        ("adasyn", over_sampling.ADASYN(n_neighbors=3, random_state=5), {}),
+    ],
+)
+def test_samplers_of_imbalanced_learn_get_neighbours_and_seed(name, sampler, around):
+    x, y = embeddings((60, 40, 30))
+    rows = methods.make_rows(name, x, y, {"k": 3} | around, 5)
+    made_x, made_y = sampler.fit_resample(x, y)
+    assert rows.plan.labels(0, rows.plan.n_samples).tolist() == made_y[len(y) :].tolist()
+    made = rows.plan.generate_rows(rows.real.x, np.arange(rows.plan.n_samples))
+    np.testing.assert_allclose(made, made_x[len(x) :], rtol=1e-6)
+
+
 def test_adasyn_fills_the_small_classes():
     x, y = embeddings((60, 40, 30))
     rows = methods.make_rows("adasyn", x, y, {}, 0)
@@ -76,6 +113,39 @@ def test_mixup_labels_by_share_and_remix_for_the_smaller_class():
     assert 0.6 < labels("mixup", 0.6, 0.8).mean() < 0.8
     assert 0.2 < labels("remix", 0.2, 0.4).mean() < 0.4  # the larger class has the larger share
     assert labels("remix", 0.51, 0.8).mean() == 1.0
+
+
+@pytest.mark.parametrize("name", ["mixup", "remix"])
+def test_as_many_rows_are_mixed_as_balance_needs_and_labelled_by_the_sizes(name):
+    # The features are the classes, so that a row of two classes shows its share of each.
+    counts = np.array([3000, 1500, 500])
+    y = np.repeat(np.arange(3), counts)
+    rows = methods.make_rows(name, np.eye(3, dtype=np.float32)[y], y, {}, 0)
+    made = rows.plan.generate_rows(None, np.arange(rows.plan.n_samples)).numpy()
+    labels = rows.plan.labels(0, rows.plan.n_samples)
+    assert len(made) == len(labels) == 1500 + 2500
+    np.testing.assert_allclose(made.sum(axis=1), 1.0, rtol=1e-5)
+    for larger, smaller in ((0, 1), (0, 2), (1, 2)):
+        share = made[:, larger]
+        mixed = (share > 0) & (made[:, smaller] > 0)
+        assert set(labels[mixed & (share > 0.5)]) == {larger, smaller}
+        # Remix takes the smaller of two classes of which one has three times the rows.
+        unequal = name == "remix" and smaller == 2
+        expected = {smaller} if unequal else {larger, smaller}
+        assert set(labels[mixed & (share < 0.5)]) == expected
+
+
+@pytest.mark.parametrize("name", ["random", "mixup", "crt"])
+def test_another_seed_draws_other_rows(name):
+    x, y = embeddings()
+
+    def made(seed):
+        rows = methods.make_rows(name, x, y, {}, seed)
+        plan = rows.plan.generate_rows(rows.real.x, np.arange(rows.plan.n_samples))
+        return np.concatenate([rows.real.x, plan])
+
+    np.testing.assert_array_equal(made(1), made(1))
+    assert not np.array_equal(made(1), made(2))
 
 
 def test_tau_norm_makes_the_norms_equal_and_leaves_out_the_bias():

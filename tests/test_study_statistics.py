@@ -45,6 +45,45 @@ def test_ranks_follow_demsar():
     assert (found.p_nemenyi.loc["a", "b"] < 0.05) == significant
 
 
+def test_nemenyi_compares_all_pairs_of_ranks():
+    # Six blocks in the same order: the ranks are 1, 2 and 3, and q is 2.343 (Demšar 2006, table 5).
+    wide = pd.DataFrame({"c": [0.1] * 6, "a": [0.3] * 6, "b": [0.2] * 6}).add(np.arange(6), axis=0)
+    found = tests_of.ranking(wide)
+    assert found.ranks.to_dict() == {"a": 1.0, "b": 2.0, "c": 3.0}
+    assert found.critical_difference == pytest.approx(2.343 * (3 * 4 / (6 * 6)) ** 0.5, rel=1e-3)
+    unit = (3 * 4 / (6 * 6)) ** 0.5
+    for one, other, distance in (("a", "b", 1), ("a", "c", 2), ("b", "b", 0)):
+        expected = stats.studentized_range.sf(2**0.5 * distance / unit, 3, np.inf)
+        assert found.p_nemenyi.loc[one, other] == pytest.approx(expected)
+        assert found.p_nemenyi.loc[other, one] == pytest.approx(expected)
+
+
+def test_ranks_of_one_block_or_of_ties_alone_differ_by_nothing():
+    even = pd.DataFrame(0.5, range(4), list("abc"))
+    assert tests_of.ranking(even).p_friedman == 1.0
+    assert np.isnan(tests_of.ranking(even[:1]).p_friedman)
+    with pytest.raises(ValueError, match="three methods or more, not 2"):
+        tests_of.ranking(even[["a", "b"]])
+
+
+def test_between_methods_that_never_differ_p_is_one():
+    same = np.random.default_rng(0).random(6)
+    found = tests_of.against(pd.DataFrame({"a": same, "b": same}), "a").loc["b"]
+    assert found[["p_t", "p_permutation", "p_wilcoxon", "p_holm"]].tolist() == [1.0] * 4
+    assert found["verdict"] == "no difference claimed"
+
+
+def test_differences_that_are_all_the_same_are_no_noise():
+    a = np.array([0.5, 0.6, 0.9])
+    assert tests_of.against(pd.DataFrame({"a": a, "b": a + 0.1}), "a").loc["b", "p_t"] == 0.0
+
+
+def test_more_signs_than_are_tried_are_drawn_the_same_each_time():
+    wide = pd.DataFrame(np.random.default_rng(1).normal(size=(20, 2)), columns=["a", "b"])
+    first, again = (tests_of.against(wide, "a").loc["b", "p_permutation"] for _ in range(2))
+    assert 0.05 < first == again
+
+
 def test_a_difference_within_the_noise_is_not_claimed():
     rng = np.random.default_rng(0)
     base = rng.normal(0.7, 0.05, 5)
