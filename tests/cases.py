@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 import expansive as ex
+from expansive import _core
 from expansive.arrays import DTYPES
 from expansive.backends import cpu, cuda
 from expansive.backends.registry import METRICS, RELATIONS
@@ -23,8 +24,8 @@ BACKENDS_UNDER_TEST = ["cpu", *(["cuda"] if cuda.unavailable() is None else [])]
 """Backends that must give the bits of "reference"; "cuda" where there is a GPU."""
 all_backends = pytest.mark.parametrize("backend", ["reference", *BACKENDS_UNDER_TEST])
 
-ISAS = ["generic", "avx2", "avx512", "avx512vnni", "avx512bf16"]
-"""Values of EXPANSIVE_ISA; a machine without one runs the best below it."""
+ISAS = _core.isa_names()
+"""Values of EXPANSIVE_ISA: what this machine has. test_mutations.py emulates the others."""
 
 PLAIN_RTOL = 1e-12
 """Between the contract's float64 sum and any other order of the same sum of squares."""

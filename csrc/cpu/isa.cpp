@@ -16,24 +16,19 @@ extern const Kernels kernels_avx512bf16;
 
 namespace {
 
-struct Entry {
-  const Kernels* kernels;
-  bool supported;
-};
-
-// Slowest first.
-std::vector<Entry> entries() {
-  std::vector<Entry> all = {{&kernels_generic, true}};
+// What this processor has, slowest first.
+std::vector<const Kernels*> tables() {
+  std::vector<const Kernels*> all = {&kernels_generic};
 #if defined(EXPANSIVE_X86)
   // Every processor with AVX2 has F16C; older compilers cannot ask for it by name.
   const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-  all.push_back({&kernels_avx2, avx2});
-  all.push_back({&kernels_avx512, avx512});
-  all.push_back({&kernels_avx512vnni, avx512 && __builtin_cpu_supports("avx512vnni")});
-  all.push_back({&kernels_avx512bf16, avx512 && __builtin_cpu_supports("avx512bf16")});
+  if (avx2) all.push_back(&kernels_avx2);
+  if (avx512) all.push_back(&kernels_avx512);
+  if (avx512 && __builtin_cpu_supports("avx512vnni")) all.push_back(&kernels_avx512vnni);
+  if (avx512 && __builtin_cpu_supports("avx512bf16")) all.push_back(&kernels_avx512bf16);
 #endif
   return all;
 }
@@ -41,28 +36,23 @@ std::vector<Entry> entries() {
 }  // namespace
 
 const Kernels& kernels() {
-  const std::vector<Entry> all = entries();
-  const char* wanted = std::getenv("EXPANSIVE_ISA");
-  const Kernels* best = nullptr;
-  bool found = wanted == nullptr || *wanted == '\0';
-  for (const Entry& entry : all) {
-    if (entry.supported) best = entry.kernels;
-    if (!found && std::string(wanted) == entry.kernels->name) {
-      found = true;
-      break;
-    }
+  const std::vector<const Kernels*> all = tables();
+  const char* given = std::getenv("EXPANSIVE_ISA");
+  const std::string wanted = given == nullptr ? "" : given;
+  if (wanted.empty()) return *all.back();
+  std::string names;
+  for (const Kernels* table : all) {
+    if (wanted == table->name) return *table;
+    names += (names.empty() ? "" : ", ") + std::string(table->name);
   }
-  if (!found) {
-    std::string names;
-    for (const std::string& name : isa_names()) names += (names.empty() ? "" : ", ") + name;
-    check(false, "unknown EXPANSIVE_ISA '" + std::string(wanted) + "'; choose one of " + names);
-  }
-  return *best;
+  check(false,
+        "EXPANSIVE_ISA is '" + wanted + "', which this processor lacks; choose one of " + names);
+  return *all.back();
 }
 
 std::vector<std::string> isa_names() {
   std::vector<std::string> names;
-  for (const Entry& entry : entries()) names.emplace_back(entry.kernels->name);
+  for (const Kernels* table : tables()) names.emplace_back(table->name);
   return names;
 }
 

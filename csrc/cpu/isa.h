@@ -192,11 +192,11 @@ inline float image_element(const Kernels& kernels, const uint32_t* image, int64_
   return element;
 }
 
-// The kernels to use now: the best the processor has, or those EXPANSIVE_ISA names, clamped to what
-// it has. Throws std::invalid_argument for an unknown name.
+// The kernels to use now: the best the processor has, or those that EXPANSIVE_ISA names. Throws
+// std::invalid_argument where there are none of that name.
 const Kernels& kernels();
 
-// Names of all instruction sets in this build, slowest first.
+// Names of the instruction sets that this processor has kernels for, slowest first.
 std::vector<std::string> isa_names();
 
 }  // namespace expansive
