@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import polars as pl
 import pytest
 from scipy.sparse import coo_array, csr_matrix
 
@@ -55,8 +56,19 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         {"x": NULLABLE.astype("Float32")}, ValueError, ["x has missing values", "fillna", "drop"],
     ),
     "missing values beside text": (
-        {"x": NULLABLE.assign(b="a")}, ValueError, ["x has missing values"],
+        {"x": NULLABLE.assign(b="a")}, TypeError, ["x must hold real", "not 'a' as in column 'b'"],
     ),
+    "missing objects": ({"x": NULLABLE.astype(object)}, ValueError, ["x has missing values"]),
+    "columns of text": (
+        {"x": pd.DataFrame(X).assign(a="1", town="Paris", day=np.datetime64("2001-01-01"))},
+        TypeError, ["'Paris' as in 2 columns ('town', 'day')", "encode", "drop"],
+    ),
+    "a column of text of polars": (
+        {"x": pl.DataFrame(X).with_columns(n=pl.lit(True), town=pl.lit("x" * 99))},
+        TypeError, ["'xxxxxxxxxxxx...xxxxxxxxxxxxx' as in column 'town'"],
+    ),
+    "a lazy frame": ({"x": pl.LazyFrame(X)}, TypeError, ["x is a LazyFrame", "x.collect()"]),
+    "lazy labels": ({"y": pl.LazyFrame({"y": Y})}, TypeError, ["y is a LazyFrame", "y.collect()"]),
     "strings": ({"x": X.astype(str)}, TypeError, ["x must hold real numbers", "<U"]),
     "complex": ({"x": X * 1j}, TypeError, ["x must hold real numbers", "complex64"]),
     "dates": ({"x": X.astype("M8[s]")}, TypeError, ["x must hold real numbers", "datetime64"]),

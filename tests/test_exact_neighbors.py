@@ -186,6 +186,14 @@ def test_bad_parameters(data, changed, message):
         ExactNeighbors(**changed).fit(data[0])
 
 
+def test_columns_of_text_are_named(data):
+    frame = pd.DataFrame(data[0], columns=list("abcd"))
+    neighbors = ExactNeighbors().fit(frame)
+    for call in (ExactNeighbors().fit, neighbors.kneighbors):
+        with pytest.raises(TypeError, match=r"X must hold .* not 'x' as in column 'c'; encode"):
+            call(frame.assign(c="x"))
+
+
 def test_bad_queries(data):
     neighbors = ExactNeighbors().fit(data[0])
     with pytest.raises(ValueError, match="features"):

@@ -23,6 +23,11 @@ heavy = ("torch sklearn imblearn scipy pandas polars pyarrow rich typer matplotl
 print([name for name in heavy if name in sys.modules])
 """
 
+NAMES = """
+import expansive
+print({*expansive.__all__, "__version__", "synthesis"} <= {*dir(expansive)})
+"""
+
 PUBLIC = """
 import expansive
 for name in expansive.__all__:
@@ -40,6 +45,10 @@ def test_import_takes_less_than_three_tenths_of_a_second_of_one_core() -> None:
 
 def test_import_loads_none_of_the_optional_libraries() -> None:
     assert run_python(MODULES).strip() == "[]"
+
+
+def test_names_imported_late_are_listed() -> None:
+    assert run_python(NAMES).strip() == "True"
 
 
 @pytest.mark.train

@@ -136,7 +136,9 @@ def test_neighborhood_draws_enemies_among_the_nearest_of_any_class(backend: str)
 def test_a_class_far_from_its_enemies_falls_back_with_a_warning(backend: str) -> None:
     x = np.concatenate([np.arange(20.0), 1000 + np.arange(5.0), [3.4, 3.6]])[:, None]
     y = np.repeat([0, 1, 2], [20, 5, 2])
-    with pytest.warns(UserWarning, match=r"class 1 .*3 nearest rows.*enemies='nearest'") as caught:
+    with pytest.warns(
+        UserWarning, match=r"of class 1 .*3 nearest rows.*enemies='nearest'"
+    ) as caught:
         plan = Plan.eos(x, y, k=3, enemies="neighborhood", backend=backend)
     assert [warning.filename for warning in caught] == [__file__]
     nearest = Plan.eos(x, y, k=3, backend=backend)
@@ -164,13 +166,31 @@ def test_reference_compat_draws_one_rank_too_close(backend: str) -> None:
 @all_backends
 def test_a_class_of_one_row(backend: str) -> None:
     x, y = blobs((20, 5, 1))
-    with pytest.warns(UserWarning, match="class 2 has one row") as caught:
+    with pytest.warns(UserWarning, match="only row of class 2 has no friend") as caught:
         smote = Plan.smote(x, y, backend=backend)
     assert [warning.filename for warning in caught] == [__file__]
     only = np.flatnonzero(y == 2)
     assert_same_bits(smote.generate(x)[smote.labels() == 2], x[only].repeat(19, axis=0))
     eos = Plan.eos(x, y, backend=backend)
     assert set(eos.recipe().base[eos.labels() == 2].tolist()) == set(only.tolist())
+
+
+def test_many_classes_without_friends_warn_once() -> None:
+    x, y = np.arange(25.0)[:, None], np.repeat(np.arange(6), [20, 1, 1, 1, 1, 1])
+    with pytest.warns(UserWarning, match=r"row of 5 classes \(1, 2, 3, \.\.\.\) has no") as caught:
+        plan = Plan.smote(x, y)
+    assert [warning.filename for warning in caught] == [__file__]
+    assert_same_bits(plan.generate(x), x[20:].repeat(19, axis=0))
+
+
+def test_many_classes_far_from_enemies_warn_once() -> None:
+    x = np.concatenate([np.arange(20.0), 1000 * np.arange(1, 11).repeat(2)])[:, None]
+    y = np.repeat(np.arange(11), [20, *[2] * 10])
+    wanted = dict.fromkeys(range(1, 11), 6)
+    with pytest.warns(UserWarning, match=r"row of 10 classes \(1, 2, 3, \.\.\.\) has") as caught:
+        plan = Plan.eos(x, y, wanted, 1, "neighborhood")
+    assert [warning.filename for warning in caught] == [__file__]
+    assert_same_bits(plan.generate(x), Plan.eos(x, y, wanted, 1).generate(x))
 
 
 @all_backends

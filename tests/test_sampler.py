@@ -335,6 +335,19 @@ def test_bad_data(data):
         EOS().fit_resample(broken, y)
 
 
+def test_frames_that_are_no_numbers(data):
+    x, y = data
+    frame = pd.DataFrame(x, columns=list("abcde")).assign(town="Paris")
+    for table in (frame, pl.from_pandas(frame)):
+        with pytest.raises(TypeError, match="X must hold real numbers, not 'Paris' as in column"):
+            EOS().fit_resample(table, y)
+    lazy = pl.LazyFrame(x)
+    with pytest.raises(TypeError, match=r"X is a LazyFrame of polars, .*pass X\.collect\(\)"):
+        EOS().fit_resample(lazy, y)
+    with pytest.raises(TypeError, match=r"y is a LazyFrame"):
+        EOS().fit_resample(x, lazy)
+
+
 def test_input_is_not_changed_and_may_be_read_only(data):
     x, y = (array.copy() for array in data)
     x.flags.writeable = y.flags.writeable = False

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import pickle
 from concurrent.futures import ThreadPoolExecutor
+from typing import Any
 
 import numpy as np
 import pytest
 
 import expansive as ex
 from cases import BACKENDS_UNDER_TEST, assert_same_bits, assert_same_search, make_data, run_python
+from expansive.backends import cpu, reference
+from expansive.exact_neighbors import threads_of
+from expansive.neighbors import thread_count
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
 
@@ -27,6 +32,50 @@ expected = search()
 
 def run(script: str, backend: str) -> str:
     return run_python(SETUP.format(backend=backend) + script)
+
+
+# ---- how many ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("limit", "expected"),
+    [
+        (None, 6), ("", 6), ("2", 2), (" 3 ", 3), ("4,2", 4), ("99", 6), ("0", 6), ("-1", 6),
+        ("many", 6), ("2.5", 6),
+    ],
+)  # fmt: skip
+def test_the_default_is_limited_by_omp_num_threads(
+    limit: str | None, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if limit is not None:
+        monkeypatch.setenv("OMP_NUM_THREADS", limit)
+    assert thread_count(None) == expected
+    assert threads_of(None) is None
+    assert threads_of(-1) == expected
+    assert threads_of(-2) == max(1, expected - 1)
+    assert (thread_count(5), threads_of(5)) == (5, 5)
+
+
+def test_a_plan_counts_its_threads_where_it_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = make_data("normal", "two_classes", 90, 5, "float32", "euclidean", 0)
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: set(range(6)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "4")
+    used: list[int] = []
+
+    def note(*arguments: Any) -> None:
+        used.append(arguments[-1])
+        reference.synthesize(*arguments)
+
+    monkeypatch.setattr(cpu, "synthesize", note)
+    plan = ex.SynthesisPlan.random(x, y, {0: 80, 1: 80}, backend="cpu")
+    plan.generate(x)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")  # as in a worker
+    pickle.loads(pickle.dumps(plan)).generate(x)
+    fixed = ex.SynthesisPlan.random(x, y, {0: 80, 1: 80}, backend="cpu", threads=3)
+    fixed.generate(x)
+    assert used == [4, 1, 3]
 
 
 # ---- forks ------------------------------------------------------------------------------------

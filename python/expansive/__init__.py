@@ -45,6 +45,11 @@ _LAZY = {
 }
 
 
+def __dir__() -> list[str]:
+    """Name what is imported late, too."""
+    return sorted({*globals(), *__all__})
+
+
 def __getattr__(name: str) -> Any:
     """Import what needs scikit-learn or torch when it is first asked for."""
     if name == "torch_ops":

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from sklearn_compat.utils.validation import validate_data  # type: ignore[import-untyped]
 
+from expansive.arrays import require_number_columns
 from expansive.backends.registry import METRICS
 from expansive.neighbors import Index, default_threads
 
@@ -89,7 +90,8 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
         Parameters
         ----------
         X : array-like, data frame or sparse matrix, shape [n, d]
-            Finite numbers. Sparse rows are made dense.
+            Finite numbers. Sparse rows are made dense. Kept by reference where no copy is needed
+            and read during every search: do not change it in between.
         y : object
             Not used.
 
@@ -98,6 +100,7 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
         ExactNeighbors
             The object itself.
         """
+        require_number_columns(X, "X")
         self._rows = _dense(validate_data(self, X=X, accept_sparse=_SPARSE))
         self.n_samples_fit_ = len(self._rows)
         self._index = self._make_index()
@@ -141,6 +144,7 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
         if X is None:
             dist, idx = self._index.search_rows(k=k, relation="any")
         else:
+            require_number_columns(X, "X")
             queries = _dense(validate_data(self, X=X, accept_sparse=_SPARSE, reset=False))
             dist, idx = self._index.search(queries, k=k, relation="any")
         return (dist, idx) if return_distance else idx
@@ -192,7 +196,7 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
 
 
 def threads_of(n_jobs: int | None) -> int | None:
-    """Turn scikit-learn's number of jobs into a number of threads; None means all."""
+    """Turn scikit-learn's number of jobs into a number of threads; None means the default."""
     if n_jobs == 0:
         raise ValueError("n_jobs=0 has no meaning; give a number of threads, -1 or None for all")
     if n_jobs is None or n_jobs > 0:

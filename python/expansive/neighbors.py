@@ -49,7 +49,8 @@ class Index:
         if a GPU backend runs, rows on the host stay on the host, because nobody asked for their
         transfer or for the GPU's memory; name a GPU backend to have them uploaded.
     threads : int, optional
-        CPU threads; None takes all cores this process may use.
+        CPU threads; None takes all cores this process may use, or ``OMP_NUM_THREADS``, which joblib
+        and torchrun set for their workers, if that is fewer.
     memory_budget : int, optional
         Bytes of scratch memory beside the arrays passed in; None takes a quarter of the machine's.
     expected_queries : int, optional
@@ -188,7 +189,7 @@ class Index:
         if len(rows) == 0:
             return _empty_result(self.rows, k)
         data = self.rows.of_now() if queries is None else self.rows.take(rows)
-        codes = None if self.codes is None else self.codes[rows]
+        codes = None if relation == "any" or self.codes is None else self.codes[rows]
         return self._search(data, codes, rows, k, relation)
 
     def __repr__(self) -> str:
@@ -375,15 +376,19 @@ def _empty_result(x: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
 
 
 def thread_count(threads: int | None) -> int:
-    """Check a number of threads; None means all cores this process may use."""
+    """Check a number of threads; None means `default_threads`."""
     if threads is None:
         return default_threads()
     return min(arguments.as_count(threads, "threads"), _MOST_THREADS)
 
 
 def default_threads() -> int:
-    """Count the cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Count the cores this process may use; at most OMP_NUM_THREADS, as processes share cores."""
+    affinity = getattr(os, "sched_getaffinity", None)  # not on macOS
+    cores = len(affinity(0)) if affinity else os.cpu_count() or 1
+    first = os.environ.get("OMP_NUM_THREADS", "").partition(",")[0].strip()  # "4,2" nests regions
+    limit = int(first) if first.isdecimal() else 0
+    return min(cores, limit) if limit else cores
 
 
 def _budget(memory_budget: int | None) -> int:

@@ -8,12 +8,20 @@ from typing import Any, ClassVar
 import numpy as np
 from imblearn.over_sampling.base import BaseOverSampler
 from numpy.typing import NDArray
-from scipy.sparse import issparse  # type: ignore[import-untyped]
+from scipy.sparse import issparse, vstack  # type: ignore[import-untyped]
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
 from expansive.arguments import as_strategy
-from expansive.arrays import empty_aligned, host_array, is_torch
+from expansive.arrays import (
+    empty_aligned,
+    host_array,
+    is_pandas_frame,
+    is_polars,
+    is_torch,
+    require_collected,
+    require_number_columns,
+)
 from expansive.exact_neighbors import threads_of
 from expansive.synthesis import ENEMIES, SynthesisPlan
 
@@ -37,8 +45,8 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
     random_state : int, RandomState or None, default=None
         An int is the plan's seed; otherwise a seed is drawn.
     n_jobs : int or None, default=None
-        CPU threads. None and -1 take all cores this process may use (results do not depend on it),
-        -2 all but one, and so on.
+        CPU threads; results do not depend on it. None and -1 take all cores this process may use,
+        or ``OMP_NUM_THREADS`` if that is fewer; -2 is one less, and so on.
     backend : str or None, default=None
         One of `expansive info`'s backends; None takes the fastest one here.
 
@@ -60,13 +68,13 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
 
     Notes
     -----
-    The result is X followed by the new rows, class after class. Deterministic for a given
-    `random_state`, on every backend and number of threads.
+    The result is X, to the last bit, followed by the new rows, class after class. Deterministic for
+    a given `random_state`, on every backend and number of threads.
 
     Lists, pandas, polars and torch come back as what they were, with names, dtypes and device.
-    Integers are computed in float64 and truncated on return, as SMOTE does; bfloat16 in float32.
-    Sparse X is made dense for the search and the result is sparse again: new rows have the
-    non-zeros of both parents.
+    New rows of integers are computed in float64 and truncated, as SMOTE does; of bfloat16 in
+    float32. Sparse X is made dense for the search and the result is sparse again: new rows have
+    the non-zeros of both parents.
 
     Source: Dablain, Bellinger, Krawczyk and Chawla, "Efficient Augmentation for Imbalanced Deep
     Learning", arXiv 2207.06080, section 3.
@@ -132,11 +140,18 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         ------
         ValueError
             For one class only, NaN or infinity, or a bad parameter; before any work.
+        TypeError
+            For columns of a data frame that hold no numbers, or for a LazyFrame.
         """
-        result = super().fit_resample(_as_numpy(X, "X"), _as_numpy(y, "y"), **params)
-        if _is_polars(X):
+        require_number_columns(X, "X")
+        require_collected(y, "y")
+        numbers = X
+        if is_pandas_frame(X) and not all(map(_is_plain, _types(X))):
+            numbers = X.astype(np.float64)  # imbalanced-learn would fail to cast fractions back
+        X_res, y_res = super().fit_resample(_as_numpy(numbers, "X"), _as_numpy(y, "y"), **params)
+        if is_polars(X):
             self.feature_names_in_ = np.asarray(X.columns, dtype=object)
-        return _like(result[0], X), _like(result[1], y)
+        return _with_own_rows(X, X_res), _like(y_res, y)
 
     def _check_X_y(self, X: Any, y: Any) -> Any:
         checked = super()._check_X_y(X, y)
@@ -174,8 +189,59 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         )
         self.plan_.generate(data, out=X_res[n:])
         y_res[n:] = self.plan_.labels()
-        X_res = X_res.astype(X.dtype, copy=False)
-        return (type(X)(X_res) if issparse(X) else X_res), y_res
+        return _joined(X, X_res), y_res
+
+
+def _joined(X: Any, X_res: NDArray[Any]) -> Any:
+    """Put the rows that follow X in `X_res` after X itself, whose own dtype may hold more."""
+    new = X_res[X.shape[0] :]
+    if issparse(X):
+        return vstack([X, type(X)(new.astype(X.dtype, copy=False))], format=X.format)
+    if X_res.dtype == X.dtype:
+        return X_res
+    return np.concatenate([X, new], dtype=X.dtype, casting="unsafe")
+
+
+def _with_own_rows(X: Any, X_res: Any) -> Any:
+    """Give the result the library, names, dtypes and device of X, and the very rows of X."""
+    if is_polars(X):
+        import polars
+
+        new = polars.DataFrame(X_res[len(X) :], schema=X.columns, orient="row")
+        return polars.concat([X, new.cast(dict(X.schema))])
+    if not is_pandas_frame(X) or _is_exact_as_array(X):
+        return _like(X_res, X)
+    import pandas as pd
+
+    return pd.concat([X, _cast(X_res.iloc[len(X) :], X.dtypes)], ignore_index=True)
+
+
+def _is_exact_as_array(X: Any) -> bool:
+    """Whether one array holds the numbers of a pandas frame exactly: of one type, or as float64."""
+    types = _types(X)
+    if not all(map(_is_plain, types)):
+        return False
+    return len(types) == 1 or all(dtype.itemsize < 8 or dtype == np.float64 for dtype in types)
+
+
+def _types(X: Any) -> set[Any]:
+    return {getattr(dtype, "subtype", dtype) for dtype in X.dtypes}  # that of sparse columns
+
+
+def _is_plain(dtype: Any) -> bool:
+    """Whether a column type is NumPy's for numbers, not a nullable one, a categorical or object."""
+    return isinstance(dtype, np.dtype) and dtype.kind in "fiub"
+
+
+def _cast(rows: Any, dtypes: Any) -> Any:
+    """Cast columns computed in float64 as NumPy would: nullable types refuse fractions."""
+    import pandas as pd
+
+    values = rows.to_numpy(np.float64, copy=True)
+    kinds = np.array([dtype.kind for dtype in dtypes])
+    np.trunc(values, out=values, where=np.isin(kinds, ["i", "u"]))
+    np.not_equal(values, 0, out=values, where=kinds == "b")
+    return pd.DataFrame(values, columns=rows.columns).astype(dtypes)
 
 
 def _kernel_dtype(dtype: np.dtype[Any]) -> np.dtype[Any]:
@@ -189,13 +255,9 @@ def _seed(random_state: Any) -> int:
     return int(check_random_state(random_state).randint(2**63 - 1, dtype=np.int64))
 
 
-def _is_polars(data: Any) -> bool:
-    return type(data).__module__.partition(".")[0] == "polars"
-
-
 def _as_numpy(data: Any, name: str) -> Any:
     """Take as an array what imbalanced-learn would not give back, or would take for pandas'."""
-    if _is_polars(data):
+    if is_polars(data):
         return data.to_numpy()
     if is_torch(data):
         return host_array(data, name)
@@ -208,7 +270,7 @@ def _like(result: Any, like: Any) -> Any:
         import torch
 
         return torch.as_tensor(result, dtype=like.dtype, device=like.device)
-    if not _is_polars(like):
+    if not is_polars(like):
         return result
     import polars
 

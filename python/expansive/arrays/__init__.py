@@ -1,9 +1,18 @@
 """Arrays in, arrays out: what users pass, as the kernels take it, and back to the same library."""
 
 from expansive.arrays.device import DeviceArray
-from expansive.arrays.host import DTYPES, empty_aligned, host_array, is_torch, to_host
+from expansive.arrays.frames import is_pandas_frame, is_polars, require_number_columns
+from expansive.arrays.host import (
+    DTYPES,
+    empty_aligned,
+    host_array,
+    is_torch,
+    require_collected,
+    to_host,
+)
 from expansive.arrays.labels import Labels, as_labels, as_row_indices, label_array
 from expansive.arrays.rows import Rows, as_output, as_rows, device_of, dtype_name, require_finite
+from expansive.arrays.wording import some_of
 
 __all__ = [
     "DTYPES",
@@ -18,8 +27,13 @@ __all__ = [
     "dtype_name",
     "empty_aligned",
     "host_array",
+    "is_pandas_frame",
+    "is_polars",
     "is_torch",
     "label_array",
+    "require_collected",
     "require_finite",
+    "require_number_columns",
+    "some_of",
     "to_host",
 ]

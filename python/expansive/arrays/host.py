@@ -57,6 +57,18 @@ def is_torch(x: object) -> bool:
     return Torch.owns(x)
 
 
+def is_of(library: str, classes: tuple[str, ...], x: object) -> bool:
+    """Whether `x` is of the named classes of a library, which is not imported for it."""
+    module = sys.modules.get(library)  # who holds such an object has imported it
+    return module is not None and isinstance(x, tuple(getattr(module, name) for name in classes))
+
+
+def require_collected(x: object, name: str) -> None:
+    """Refuse a LazyFrame of polars, a query that has not run."""
+    if is_of("polars", ("LazyFrame",), x):
+        raise TypeError(f"{name} is a LazyFrame of polars, without rows; pass {name}.collect()")
+
+
 def is_missing(value: Any) -> bool:
     """Whether an element of an object array stands for no value: None, NaN, or pandas' NA, NaT."""
     is_nan = isinstance(value, float) and value != value
@@ -108,6 +120,7 @@ def _tensor(x: Any, name: str) -> NDArray[Any]:
 
 
 def _as_array(x: Any, name: str) -> NDArray[Any]:
+    require_collected(x, name)
     if _is_sparse(x):
         raise TypeError(f"{name} is sparse; pass {name}.toarray()")
     if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from expansive.arguments import as_choice
 from expansive.arrays import device as devices
 from expansive.arrays.device import DeviceArray, library_of
+from expansive.arrays.frames import require_number_columns
 from expansive.arrays.host import (
     DTYPES,
     empty_aligned,
@@ -238,6 +239,7 @@ def _to_namespace(x: Any, found: Any) -> Any:
 def _on_host(x: Any, name: str) -> tuple[NDArray[Any], str, Wrap]:
     if Torch.owns(x):
         return *_torch_on_host(x, name), lambda result: Torch.upload(x, to_host(result))
+    require_number_columns(x, name)
     array, dtype = real(host_array(x, name), name)
     if not isinstance(x, np.ndarray) and hasattr(x, "__array_namespace__"):
         namespace = x.__array_namespace__()

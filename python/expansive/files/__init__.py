@@ -10,7 +10,7 @@ from expansive.files.array_files import (
     save_arrays,
 )
 from expansive.files.atomic import PathLike, atomic_write, check_folder
-from expansive.files.formats import SUFFIXES, Layout
+from expansive.files.layout import SUFFIXES, Layout
 
 __all__ = [
     "SUFFIXES",

@@ -14,16 +14,9 @@ from numpy.typing import NDArray
 
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
-from expansive.files.formats import (
-    READERS,
-    SINKS,
-    SUFFIXES,
-    Layout,
-    Write,
-    check_layout,
-    features_of,
-    read_npy,
-)
+from expansive.files.formats import READERS, SINKS, read_npy
+from expansive.files.layout import SUFFIXES, Layout, Write, check_layout
+from expansive.files.parquet import features_of
 
 
 def check_output(
@@ -68,8 +61,9 @@ def load_arrays(
         memory, not read. A bfloat16 or 8-bit float tensor of a ``.safetensors`` is widened to
         float32.
     x_key : str, default "x"
-        Name of the array of rows. Not used for ``.parquet``, where every column is a feature but
-        that of the labels and the index that pandas stores.
+        Name of the array of rows. In a ``.parquet`` every column is a feature but that of the
+        labels and the index that pandas stores; or a column of lists of numbers, as embeddings are
+        often kept, is the rows: the only feature, or else the one that is named here.
     y_key : str, default "y"
         Name of the array, or of the column, of the labels.
     labels : path-like, optional
@@ -88,8 +82,8 @@ def load_arrays(
     KeyError
         When an array or column is missing; the message lists those present.
     ValueError
-        For an unknown suffix, a broken file, a table with nulls, arrays of Python objects, no rows,
-        or arrays that do not fit each other.
+        For an unknown suffix, a broken file, a table with nulls or lists of several lengths, arrays
+        of Python objects, no rows, or arrays that do not fit each other.
     """
     for source in _files(path, labels):
         if not Path(source).is_file():
@@ -196,7 +190,9 @@ def array_writer(
             raise ValueError(f"{written} rows were written, {shape[0]} were announced")
 
 
-def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
+def feature_columns(
+    path: PathLike, y_key: str = "y", x_key: str | None = None
+) -> list[str] | str | None:
     """Names of the features in a ``.parquet`` file; None for the formats that have none.
 
     Parameters
@@ -204,15 +200,18 @@ def feature_columns(path: PathLike, y_key: str = "y") -> list[str] | None:
     path : path-like
     y_key : str, default "y"
         The column of the labels, which is no feature; nor is the index that pandas stores.
+    x_key : str, optional
+        The column of lists that is read, as in `load_arrays`; None: the only one.
 
     Returns
     -------
-    list of str or None
+    list of str, str or None
+        What a `Layout` takes for its columns: a str is the one column whose lists are the rows.
     """
     if Path(path).suffix.lower() != ".parquet":
         return None
     parquet = import_extra("pyarrow.parquet", "train")
-    return features_of(parquet.read_schema(path), y_key)
+    return features_of(parquet.read_schema(path), y_key, x_key)
 
 
 def check_labels_file(path: PathLike, labels: PathLike | None, argument: str = "labels") -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from expansive.arrays import some_of
 from expansive.backends.registry import Partners
 from expansive.neighbors import Index
 
@@ -67,18 +68,19 @@ def nearest(index: Index, classes: Classes, k: int, relation: str) -> list[Class
 
 
 def friends(index: Index, classes: Classes, k: int) -> list[ClassPartners]:
-    """Each row with its k nearest friends; the only row of a class with itself."""
+    """Each row with its k nearest friends; the only row of a class with itself, with a warning."""
     assert index.codes is not None
     sizes = np.bincount(index.codes)
-    tables = nearest(index, classes, k, "friend")
-    for i, (label, rows) in enumerate(classes.items()):
-        if sizes[index.codes[rows[0]]] > 1:
-            continue
+    alone = [label for label, rows in classes.items() if sizes[index.codes[rows[0]]] == 1]
+    if alone:
         warnings.warn(
-            f"class {label!r} has one row and so no friend; its row is repeated", stacklevel=3
+            f"the only row of {some_of('class', alone)} has no friend and is repeated", stacklevel=3
         )
-        tables[i] = themselves(rows)
-    return tables
+    found = nearest(index, classes, k, "friend")
+    return [
+        table if len(table.bases) else themselves(rows)
+        for table, rows in zip(found, classes.values(), strict=True)
+    ]
 
 
 def neighborhood(
@@ -86,28 +88,31 @@ def neighborhood(
 ) -> list[ClassPartners]:
     """Each row with the enemies among its k nearest rows of any class (arXiv 2207.06080).
 
-    Rows without one are dropped; a class without any falls back to `nearest`, with a warning.
+    Rows without one are dropped; classes without any fall back to `nearest`, with a warning.
     `one_rank_too_close` reproduces the paper's published code: it finds the enemies' columns in
     the neighbour table, then reads them from a table with the row itself put before the others.
     """
     assert index.codes is not None
-    tables = []
+    tables: dict[Any, ClassPartners] = {}
+    alone: Classes = {}
     for (label, rows), found in zip(
         classes.items(), _search(index, classes, k, "any"), strict=True
     ):
         is_enemy = (found >= 0) & (index.codes[found] != index.codes[rows][:, None])
         if not is_enemy.any():
-            warnings.warn(
-                f"no row of class {label!r} has an enemy among its {k} nearest rows; the class "
-                "falls back to its nearest enemies (raise k, or use enemies='nearest')",
-                stacklevel=3,
-            )
-            tables += nearest(index, {label: rows}, k, "enemy")
+            alone[label] = rows
             continue
         if one_rank_too_close:
             found = np.concatenate([rows[:, None], found[:, :-1]], axis=1)
-        tables.append(_keep(rows, found, is_enemy))
-    return tables
+        tables[label] = _keep(rows, found, is_enemy)
+    if alone:
+        warnings.warn(
+            f"no row of {some_of('class', alone)} has an enemy among its {k} nearest rows, so its "
+            "nearest enemies are taken (raise k, or use enemies='nearest')",
+            stacklevel=3,
+        )
+    tables |= zip(alone, nearest(index, alone, k, "enemy"), strict=True)
+    return [tables[label] for label in classes]
 
 
 def _search(index: Index, classes: Classes, k: int, relation: str) -> list[Rows64]:

@@ -65,7 +65,8 @@ class SynthesisPlan:
         self._check = FingerprintCheck(contents.shape, contents.dtype, contents.fingerprint)
         get_backend(backend)
         self._backend_name = backend  # looked up at each use: a plan stays picklable
-        self._threads = thread_count(threads)
+        thread_count(threads)
+        self._threads = threads  # a default is counted at each use: where the plan is by then
 
     # ---- making a plan ------------------------------------------------------------------------
 
@@ -236,14 +237,21 @@ class SynthesisPlan:
         )
 
     def labels(self, start: int = 0, stop: int | None = None) -> NDArray[Any]:
-        """Give the labels of the synthetic rows [start, stop), in the type of y; see `generate`."""
+        """Give the labels of the synthetic rows [start, stop); see `generate`.
+
+        Returns
+        -------
+        ndarray, shape [stop - start]
+            In NumPy whatever the library of y: numbers of its dtype, strings as ``str``, the values
+            of a categorical.
+        """
         rows = self._slice(start, stop)
         ends = np.clip(self._partners.sample_start, rows.start, rows.stop)
         repeated: NDArray[Any] = np.repeat(self.classes, np.diff(ends))
         return repeated
 
     def labels_of(self, rows: Any) -> NDArray[Any]:
-        """Give the labels of synthetic rows of any numbers in any order."""
+        """Give the labels of synthetic rows of any numbers in any order; see `labels`."""
         rows = self._row_numbers(rows)
         group = np.searchsorted(self._partners.sample_start, rows, side="right") - 1
         picked: NDArray[Any] = self.classes[group]
@@ -302,10 +310,11 @@ class SynthesisPlan:
     def _generate(self, x: Any, rows: RowNumbers, out: Any, dtype: Any) -> Any:
         backend = backend_for(x, self._backend_name)
         data = arrays.as_rows(x, device=backend.TAKES_DEVICE_ARRAYS)
-        self._check(x, data, backend, self._threads)
+        threads = thread_count(self._threads)
+        self._check(x, data, backend, threads)
         target = arrays.as_output(out, (len(rows), self._contents.shape[1]), dtype, data)
         if len(rows):
-            backend.synthesize(data, self._partners, rows, target, self._threads)
+            backend.synthesize(data, self._partners, rows, target, threads)
         return data.wrap(target.data) if out is None else out
 
     def _row_numbers(self, rows: Any) -> NDArray[np.int64]:
