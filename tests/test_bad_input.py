@@ -150,6 +150,12 @@ def test_search_refuses(backend: str, kind: str) -> None:
 @pytest.mark.parametrize(
     ("options", "error"),
     [
+        ({"k": 0}, ValueError),
+        ({"relation": "foe"}, ValueError),
+        ({"metric": "l1"}, ValueError),
+        ({"threads": 0}, ValueError),
+        ({"memory_budget": 1000}, ValueError),
+        ({"y": Y[:-1]}, ValueError),
         ({"y": None}, ValueError),
         ({"y": None, "relation": "friend"}, ValueError),
         ({"y": Y * 0}, ValueError),
@@ -228,6 +234,19 @@ def test_plans_refuse(backend: str, kind: str) -> None:
 
 
 @all_backends
+@pytest.mark.parametrize("method", ["smote", "random"])
+def test_plans_of_every_method_refuse(backend: str, method: str) -> None:
+    for options, message in (
+        ({"x": spoiled(np.nan)}, r"x\[17\] holds NaN or infinity"),
+        ({"y": Y * 0}, "y holds one class only"),
+        ({"seed": -1}, "seed must be"),
+        ({"sampling_strategy": "some"}, STRATEGY),
+    ):
+        with pytest.raises(ValueError, match=message):
+            ex.SynthesisPlan.by_method(method, **{"x": X, "y": Y, "backend": backend} | options)
+
+
+@all_backends
 def test_generating_refuses(backend: str) -> None:
     plan = ex.SynthesisPlan.eos(X, Y, backend=backend)
     n = plan.n_samples
@@ -256,6 +275,7 @@ def test_queries_of_an_index_refuse(backend: str) -> None:
     for q, message in (
         (X[:, :5], "q has 5 features but the index has 6"),
         (X[0], r"q must be a matrix .*q\[None\] for one row"),
+        (X[0, :0], r"q must be a matrix .*\(0,\)"),
         (spoiled(np.nan), r"q\[17\] holds NaN"),
         (X.astype(str), "q must hold real numbers"),
     ):
@@ -272,6 +292,14 @@ def test_queries_of_an_index_refuse(backend: str) -> None:
         index.search(X, Y, 0)
     with pytest.raises(ValueError, match="unknown relation"):
         index.search(X, Y, 1, "foe")
+    for call, k, relation, message in (
+        (index.search_rows, 2.5, "enemy", "k must be an integer"),
+        (index.search_rows, 1, "foe", "unknown relation 'foe'"),
+        (ex.Index(X, backend=backend).search_rows, 1, "enemy", "needs labels; pass y"),
+        (ex.Index(X, Y * 0, backend=backend).search_rows, 1, "enemy", "one class only"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            call(None, k, relation)
     with pytest.raises(ValueError, match="labels on both sides; pass y to Index"):
         ex.Index(X, backend=backend).search(X, Y, 3)
     with pytest.raises(TypeError, match="q_labels are int64 but y is <U"):

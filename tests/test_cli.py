@@ -127,7 +127,7 @@ def test_bench_refuses_what_is_no_study(tmp_path, capsys, source):
         ([tmp_path / "absent.yaml", "--threads", 0], "--threads must be an integer of at least 1"),
         (["--preset", "quick", "--source", "digits"], "source must be NAME=SOURCE, not 'digits'"),
         (["--preset", "quick", "--source", "=a.npz"], "source must be NAME=SOURCE, not ''"),
-        (["--preset", "fast"], "unknown preset 'fast'; choose one of quick, unaugmented"),
+        (["--preset", "fast"], "unknown preset 'fast'; choose one of 'quick', 'unaugmented'"),
     ):
         status, _, error = run(capsys, "bench", *arguments)
         assert (status, message in error) == (2, True), error

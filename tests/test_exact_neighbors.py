@@ -14,10 +14,11 @@ from imblearn.under_sampling import (
 )
 from scipy import sparse
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.neighbors import NearestNeighbors
 from sklearn.utils import estimator_checks
 
-from expansive import ExactNeighbors
+from expansive import ExactNeighbors, exact_neighbors
 
 # Runs only with SCIPY_ARRAY_API set, and for estimators that take other array libraries.
 NOT_APPLICABLE = "check_array_api_input"
@@ -194,10 +195,26 @@ def test_columns_of_text_are_named(data):
             call(frame.assign(c="x"))
 
 
+@pytest.mark.parametrize(
+    ("n_jobs", "threads"), [(None, None), (3, 3), (20, 20), (-1, 8), (-2, 7), (-8, 1), (-100, 1)]
+)
+def test_jobs_are_counted_as_in_scikit_learn(monkeypatch, n_jobs, threads):
+    monkeypatch.setattr(exact_neighbors, "default_threads", lambda: 8)
+    assert exact_neighbors.threads_of(n_jobs) == threads
+
+
+def test_rows_are_needed_first():
+    with pytest.raises(NotFittedError, match="not fitted yet"):
+        ExactNeighbors().kneighbors()
+
+
 def test_bad_queries(data):
     neighbors = ExactNeighbors().fit(data[0])
     with pytest.raises(ValueError, match="features"):
         neighbors.kneighbors(data[0][:, :2])
+    named = ExactNeighbors().fit(pd.DataFrame(data[0], columns=list("abcd")))
+    with pytest.raises(ValueError, match="feature names should match"):
+        named.kneighbors(pd.DataFrame(data[0], columns=list("wxyz")))
     with pytest.raises(ValueError, match="at least 1"):
         neighbors.kneighbors(n_neighbors=0)
     with pytest.raises(ValueError, match="mode"):

@@ -78,12 +78,12 @@ def test_indices_are_saved_with_their_settings_and_labels(tmp_path):
         datasets.load_indices(tmp_path / "tail.npz", Y[::-1])
 
 
-@pytest.mark.parametrize("damage", ["noise", "empty", "others"])
+@pytest.mark.parametrize("damage", ["noise", "empty", "cut", "others"])
 def test_what_is_no_file_of_indices_is_named(tmp_path, damage):
     path = tmp_path / "tail.npz"
-    if damage == "others":
-        np.savez(path, indices=np.arange(3))
-    else:
-        path.write_bytes(b"noise" if damage == "noise" else b"")
+    np.savez(path, indices=np.arange(300))
+    if damage != "others":
+        damaged = {"noise": b"noise", "empty": b"", "cut": path.read_bytes()[:200]}
+        path.write_bytes(damaged[damage])
     with pytest.raises(ValueError, match=r"tail\.npz' holds no subset written by save_indices"):
         datasets.load_indices(path, Y)

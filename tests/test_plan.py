@@ -56,6 +56,9 @@ def test_a_plan_and_an_index_say_what_they_are() -> None:
     x, y = blobs()
     said = "Index(57 rows of 6 features in float32, 3 classes, metric='cosine', backend='cpu')"
     assert repr(ex.Index(x, y, metric="cosine")) == said
+    assert repr(ex.Index(x, backend="reference")).endswith(
+        "0 classes, metric='euclidean', backend='reference')"
+    )
     plan = Plan.eos(x, y, seed=5)
     assert len(plan) == plan.n_samples
     assert repr(plan) == (
@@ -191,6 +194,14 @@ def test_many_classes_far_from_enemies_warn_once() -> None:
         plan = Plan.eos(x, y, wanted, 1, "neighborhood")
     assert [warning.filename for warning in caught] == [__file__]
     assert_same_bits(plan.generate(x), Plan.eos(x, y, wanted, 1).generate(x))
+
+
+@all_backends
+def test_a_class_of_two_rows(backend: str) -> None:
+    x, y = blobs((20, 5, 2))
+    base, partner, _ = Plan.smote(x, y, {2: 40}, backend=backend).recipe()
+    assert set(base.tolist()) == set(np.flatnonzero(y == 2).tolist())
+    assert (base != partner).all()
 
 
 @all_backends

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +55,7 @@ def test_foreign_files_are_no_plans(tmp_path: Path) -> None:
     for foreign in (tmp_path / "foreign.npy", path):
         with pytest.raises(ValueError, match="no readable synthesis plan"):
             Plan.load(foreign)
-    for settings_text in ("[]", "{", '{"format": 1}', '{"format": 2}', "null"):
+    for settings_text in ("[]", "{", '{"format": 1}', "null"):
         np.savez(path, settings=np.array(settings_text))
         with pytest.raises(ValueError, match="no readable synthesis plan"):
             Plan.load(path)
@@ -92,11 +93,25 @@ def load_or_none(path: Path) -> Any:
         return None
 
 
+@pytest.mark.parametrize("bits", [b"\xff", b"\x01", b"\x08"])
+def test_any_garbled_byte_of_the_directory_is_refused_or_harmless(
+    tmp_path: Path, bits: bytes
+) -> None:
+    path = saved(tmp_path)
+    whole = path.read_bytes()
+    for position in range(whole.index(b"PK\x01\x02"), whole.index(b"PK\x05\x06")):
+        garbled = bytearray(whole)
+        garbled[position] ^= bits[0]
+        path.write_bytes(garbled)
+        load_or_none(path)  # raises what is no ValueError
+
+
 @pytest.mark.parametrize(
     ("table", "change"),
     [
         ("bases", lambda a: a + 10**9),
         ("bases", lambda a: -1 - a),
+        ("bases", lambda a: np.full_like(a, 57)),
         ("bases", lambda a: a[:-1]),
         ("bases", lambda a: a.astype(float)),
         ("partners", lambda a: a + 57),
@@ -104,10 +119,16 @@ def load_or_none(path: Path) -> Any:
         ("partner_start", lambda a: a[::-1]),
         ("partner_start", lambda a: a * 2),
         ("partner_start", lambda a: a * 0),
+        ("partner_start", lambda a: np.r_[a[0], a[0], a[2:]]),
         ("base_start", lambda a: a + 1),
         ("base_start", lambda a: a[:-1]),
         ("sample_start", lambda a: a[:, None]),
         ("sample_start", lambda a: -a),
+        ("sample_start", lambda a: np.r_[1, a[1:]]),
+        ("sample_start", lambda a: a.astype(float)),
+        ("base_start", lambda a: a.astype(float)),
+        ("partner_start", lambda a: a.astype(float)),
+        ("partners", lambda a: a[:, None]),
         ("classes", lambda a: a[:1]),
     ],
 )
@@ -118,6 +139,34 @@ def test_a_plan_that_points_outside_is_refused(table: str, change: Any, tmp_path
     stored[table] = change(stored[table])
     np.savez(path, **stored)
     with pytest.raises(ValueError, match="no readable synthesis plan"):
+        Plan.load(path)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"format": 2}, "format 2, this version reads 1"),
+        ({"seed": -1}, "seed must be"),
+        ({"seed": 0.5}, "seed must be"),
+        ({"low": None}, "expansion must be two"),
+        ({"low": float("nan")}, "expansion must be two"),
+        ({"high": -1.0}, "expansion must be two"),
+        ({"high": 1e300}, "expansion must be two"),
+        ({"dtype": "int8"}, "unknown dtype 'int8'"),
+        ({"shape": [57.0, 6]}, "shape must be an integer"),
+        ({"shape": [57]}, "not enough values"),
+        ({"shape": [5, 6]}, "holds numbers that are no rows"),
+    ],
+)
+def test_a_plan_of_wrong_settings_is_refused(
+    change: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    path = saved(tmp_path)
+    with np.load(path) as file:
+        stored = dict(file)
+    settings = json.loads(str(stored["settings"])) | change
+    np.savez(path, **stored | {"settings": np.array(json.dumps(settings))})
+    with pytest.raises(ValueError, match=rf"plan\.npz.*no readable synthesis plan.*{said}"):
         Plan.load(path)
 
 

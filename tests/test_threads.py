@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import inspect
+import os
 import pickle
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -10,10 +13,20 @@ import numpy as np
 import pytest
 
 import expansive as ex
-from cases import BACKENDS_UNDER_TEST, assert_same_bits, assert_same_search, make_data, run_python
+from cases import (
+    BACKENDS_UNDER_TEST,
+    assert_same_bits,
+    assert_same_search,
+    blobs,
+    make_data,
+    run_python,
+)
 from expansive.backends import cpu, reference
 from expansive.exact_neighbors import threads_of
 from expansive.neighbors import thread_count
+
+Plan = ex.SynthesisPlan
+X, Y = blobs()
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
 
@@ -178,6 +191,50 @@ def test_more_threads_than_cores(backend: str) -> None:
     for threads in (2, 7, 64, 10**9):
         got = ex.nearest_enemies(x, y, 4, backend=backend, threads=threads)
         assert_same_search(got, expected)
+
+
+CALLS: dict[str, Callable[[int], Any]] = {
+    "neighbors": lambda n: ex.neighbors(X, Y, 3, backend="reference", threads=n),
+    "Index": lambda n: ex.Index(X, Y, backend="reference", threads=n).search(X, Y, 3),
+    "ExactNeighbors": lambda n: ex.ExactNeighbors(n_jobs=n, backend="reference").fit(X),
+    "eos": lambda n: Plan.eos(X, Y, backend="reference", threads=n).generate(X),
+    "smote": lambda n: Plan.smote(X, Y, backend="reference", threads=n).generate(X),
+    "random": lambda n: Plan.random(X, Y, backend="reference", threads=n).generate(X),
+    "by_method": lambda n: Plan.by_method("eos", X, Y, backend="reference", threads=n).generate(X),
+    "EOS": lambda n: ex.EOS(n_jobs=n, backend="reference").fit_resample(X, Y),
+}
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_the_backend_gets_the_threads_asked_for(call: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, set[int]] = {}
+
+    def spy_on(owner: Any, name: str) -> None:
+        original = getattr(owner, name)
+        position = list(inspect.signature(original).parameters).index("threads")
+
+        def spy(*arguments: Any) -> Any:
+            given.setdefault(name, set()).add(arguments[position])
+            return original(*arguments)
+
+        monkeypatch.setattr(owner, name, spy)
+
+    for name in ("scan", "build_index", "synthesize"):
+        spy_on(reference, name)
+    spy_on(reference.Index, "search")
+    CALLS[call](5)
+    assert len(given) >= 2
+    assert set().union(*given.values()) == {5}
+
+
+def test_all_cores_the_process_may_use_are_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 5, 7}, raising=False)
+    assert thread_count(None) == 3
+    monkeypatch.delattr(os, "sched_getaffinity")
+    for found, expected in ((6, 6), (None, 1)):
+        monkeypatch.setattr(os, "cpu_count", lambda found=found: found)
+        assert thread_count(None) == expected
 
 
 GIL = """

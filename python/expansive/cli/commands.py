@@ -62,7 +62,9 @@ class Dtype(str, Enum):
     float64 = "float64"
 
 
-XKey = Annotated[str, typer.Option(help="Name of the array of rows (.npz, .safetensors).")]
+XKey = Annotated[
+    str, typer.Option(help="Name of the array of rows; in a .parquet of a column of lists.")
+]
 YKey = Annotated[str, typer.Option(help="Name of the array, or column, of labels (not .npy).")]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 MethodOption = Annotated[Method, typer.Option(help="How to make synthetic rows.")]
@@ -244,7 +246,9 @@ def oversample(
             "integers of at most 16 bits, float64 for wider ones."
         ),
     ] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads. Default: all.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(help="Threads. Default: all cores, or OMP_NUM_THREADS.")
+    ] = None,
     backend: Annotated[
         str | None, typer.Option(help="See `expansive info`. Default: the fastest.")
     ] = None,
@@ -260,7 +264,7 @@ def oversample(
     if dtype:
         inputs.check_range(x, kind)
     layout = files.Layout(
-        x.shape, kind, y.dtype, x_key, y_key, files.feature_columns(source, y_key)
+        x.shape, kind, y.dtype, x_key, y_key, files.feature_columns(source, y_key, x_key)
     )
     files.check_output(target, labels=out_labels, layout=layout)
     flat = x.reshape(len(x), -1)

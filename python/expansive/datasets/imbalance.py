@@ -136,7 +136,7 @@ def load_indices(path: PathLike, y: ArrayLike) -> tuple[NDArray[np.int64], dict[
         When the file is no such subset, or was made for other labels.
     """
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as archive:
             indices, kept = archive["indices"], str(archive["fingerprint"])
             settings = json.loads(str(archive["settings"]))
     except (KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:

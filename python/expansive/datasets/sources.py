@@ -124,7 +124,7 @@ def cifar10_jpeg(path: Path, split: SplitName) -> ArrayData:
     images: list[NDArray[np.uint8]] = []
     labels: list[NDArray[np.int64]] = []
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as archive:
             for name in ("train", "test") if split == "all" else (split,):
                 files, offsets = archive[f"{name}_jpeg"], archive[f"{name}_offsets"]
                 for start, stop in pairwise(offsets.tolist()):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import zipfile
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -17,6 +18,8 @@ from expansive.files.atomic import PathLike, atomic_write, check_folder, finishe
 from expansive.files.formats import READERS, SINKS, read_npy
 from expansive.files.layout import SUFFIXES, Layout, Write, check_layout
 from expansive.files.parquet import features_of
+
+_DAMAGE = (EOFError, NotImplementedError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
 
 def check_output(
@@ -254,7 +257,9 @@ def _naming(path: PathLike) -> Iterator[None]:
     """Let what is wrong with the content of a file name the file."""
     try:
         yield
-    except (ValueError, EOFError, zipfile.BadZipFile) as error:
+    except _DAMAGE as error:
+        if isinstance(error, OSError) and error.errno is not None:  # the system's, not pyarrow's
+            raise
         raise ValueError(f"cannot read {os.fspath(path)!r}: {error}") from error
 
 

@@ -121,7 +121,8 @@ def _npy_sink(path: Path, layout: Layout, labels: Path | None) -> Iterator[Write
     with path.open("wb") as stream:
         _write_header(stream, layout)
         yield _put_rows(stream, kept)
-    np.save(labels, np.concatenate(kept), allow_pickle=False)
+    with labels.open("wb") as stream:  # given a path, np.save may add a suffix
+        np.save(stream, np.concatenate(kept), allow_pickle=False)
 
 
 @contextmanager

@@ -25,6 +25,7 @@ _DAMAGE = (
     EOFError,
     IndexError,
     KeyError,
+    RuntimeError,
     TypeError,
     ValueError,
     zipfile.BadZipFile,
@@ -95,13 +96,14 @@ def read(path: PathLike) -> Contents:
 def _contents(settings: dict[str, Any], stored: dict[str, NDArray[Any]]) -> Contents:
     if settings["format"] != FORMAT:
         raise ValueError(f"format {settings['format']}, this version reads {FORMAT}")
+    low, high = arguments.as_expansion((settings["low"], settings["high"]))
     partners = Partners(
         **{name: stored[name] for name in _TABLES},
         seed=arguments.as_seed(settings["seed"]),
-        low=settings["low"],
-        high=settings["high"],
+        low=low,
+        high=high,
     )
-    n_rows, n_features = settings["shape"]
+    n_rows, n_features = (arguments.as_count(length, "shape") for length in settings["shape"])
     check(partners, len(stored["classes"]), n_rows)
     dtype = arguments.as_choice(settings["dtype"], arrays.DTYPES, "dtype")
     return Contents(
