@@ -41,7 +41,7 @@ except AttributeError as error:
 
 
 def test_import_takes_less_time_than_importing_numpy() -> None:
-    """That takes about 0.25 s of a core; counted apart, since this package can do nothing for it."""
+    """That takes about 0.25 s of a core, and is counted apart."""
     assert statistics.median(float(run_python(SECONDS)) for _ in range(5)) < 0.2
 
 
