@@ -1,18 +1,27 @@
-"""The README's example runs as it stands."""
+"""The examples of the README and of the guide run as they stand."""
 
 import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
-README = Path(__file__).parents[1] / "README.md"
+ROOT = Path(__file__).parents[1]
 
 
-def test_the_example_runs_and_does_what_it_says() -> None:
-    (example,) = re.findall(r"```python\n(.*?)```", README.read_text(encoding="utf-8"), re.DOTALL)
+def run_examples(page: Path) -> dict[str, Any]:
+    """Run a page's blocks of Python one after the other; gives their names."""
+    examples = re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+    assert examples
     names: dict[str, Any] = {}
-    exec(compile(example, str(README), "exec"), names)
+    for example in examples:
+        exec(compile(example, str(page), "exec"), names)
+    return names
+
+
+def test_the_example_of_the_readme_does_what_it_says() -> None:
+    names = run_examples(ROOT / "README.md")
     assert names["idx"].shape == (1000, 10)
     assert (names["y"][names["idx"]] != names["y"][:, None]).all()
     assert names["rows"].shape == (100, 64)
@@ -20,5 +29,17 @@ def test_the_example_runs_and_does_what_it_says() -> None:
     assert np.unique(names["y_balanced"], return_counts=True)[1].tolist() == [600, 600, 600]
 
 
-def test_the_picture_is_there() -> None:
-    assert (README.parent / "docs" / "picture.png").is_file()
+@pytest.mark.train
+def test_the_examples_of_the_guide_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = run_examples(ROOT / "docs" / "guide.md")
+    assert names["other"].plan.n_samples == names["trainer"].plan.n_samples > 0
+    assert names["predicted"].shape == (400,)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/guide.md", "docs/cpp.md", "docs/gpu.md"])
+def test_links_lead_somewhere(page: str) -> None:
+    path = ROOT / page
+    links = re.findall(r"\]\(([^)#]+)[^)]*\)", path.read_text(encoding="utf-8"))
+    for link in links:
+        assert link.startswith("https://") or (path.parent / link).exists(), link
