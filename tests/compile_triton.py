@@ -84,7 +84,7 @@ def check_refine() -> None:
         search.refine_kernel,
         {
             "fp32": "queries rows",
-            "fp64": "query_inverse row_inverse out",
+            "fp64": "query_scales row_scales out",
             "i32": "query_codes codes",
             "i64": "own order chosen chosen_tiles",
         },
@@ -102,7 +102,7 @@ def check_refine() -> None:
 
 def check_roots() -> None:
     ptx = compile_kernel(
-        search.inverse_norm_kernel, {"fp32": "rows", "fp64": "out"}, "n d", {"ROWS": 128}
+        search.row_scales_kernel, {"fp32": "rows", "fp64": "out"}, "n d", {"ROWS": 128}
     )
     assert all(name in ptx for name in ("fma.rn.f64", "sqrt.rn.f64", "div.rn.f64"))
     constants = {"METRIC": "euclidean", "BLOCK": 1024}

@@ -66,11 +66,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    n_queries: int,
+    expected_queries: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `n_queries` searches."""
+    """Make rows ready for about `expected_queries` queries."""
     return Index(
         _core.Index(
             x.data,
@@ -79,8 +79,8 @@ def build_index(
             codes,
             n_classes,
             metric,
-            find_basis(x, metric, n_queries, threads),
-            n_queries,
+            find_basis(x, metric, expected_queries, threads),
+            expected_queries,
             threads,
             memory_budget,
         )

@@ -71,7 +71,7 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    n_queries: int,
+    expected_queries: int,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:

@@ -151,13 +151,13 @@ def fold_lanes(sums: Float64) -> Float64:
     return total
 
 
-def inverse_norms(x: Float64) -> Float64:
+def row_scales(x: Float64) -> Float64:
     """Reciprocal Euclidean norms; the squares are summed in the order of a distance."""
     sums = np.zeros((len(x), LANES))
     for j in range(x.shape[1]):
         sums[:, j % LANES] = fma(x[:, j], x[:, j], sums[:, j % LANES])
-    inverse: Float64 = 1.0 / np.sqrt(fold_lanes(sums))
-    return inverse
+    scales: Float64 = 1.0 / np.sqrt(fold_lanes(sums))
+    return scales
 
 
 @dataclass(frozen=True)
@@ -220,7 +220,7 @@ def finish(squares: Float64, metric: str) -> Float64:
 
 
 def _metric_rows(x: Float64, metric: str) -> Float64:
-    return x * inverse_norms(x)[:, None] if metric == "cosine" else x
+    return x * row_scales(x)[:, None] if metric == "cosine" else x
 
 
 def build_index(
@@ -229,11 +229,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    n_queries: int,
+    expected_queries: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `n_queries` searches."""
+    """Make rows ready for about `expected_queries` queries."""
     return Index(_metric_rows(to_float64(x), metric), codes, metric, x.dtype == "float64")
 
 

@@ -113,11 +113,11 @@ class Backend(Protocol):
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,
-        n_queries: int,
+        expected_queries: int,
         threads: int,
         memory_budget: int,
     ) -> BackendIndex:
-        """Make rows ready for about `n_queries` searches."""
+        """Make rows ready for about `expected_queries` queries."""
 
     def draw(
         self, partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]

@@ -52,7 +52,7 @@ _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough
 _limiting = threading.Lock()
 
 
-def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | None:
+def find_basis(x: Rows, metric: str, expected_queries: int, threads: int) -> Float32 | None:
     """Choose an orthonormal basis of the leading directions, or none.
 
     Parameters
@@ -61,7 +61,7 @@ def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | 
         The database.
     metric : str
         Of the search; for "cosine" rows are taken at unit length.
-    n_queries : int
+    expected_queries : int
         How many searches will share the cost of rotating the database.
     threads : int
         To work with.
@@ -74,7 +74,8 @@ def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | 
     n, d = x.data.shape
     if d < _LEAST_FEATURES or n < _LEAST_ROWS:
         return None
-    if n_queries * n * d * _WORTH <= n * _row_cost(min(RANKS), d):  # if all the rest were free
+    images_alone = n * _row_cost(min(RANKS), d)
+    if expected_queries * n * d * _WORTH <= images_alone:
         return None
     if not _is_steep(_take(x, metric, _FIRST_SAMPLE), threads):
         return None
@@ -82,9 +83,9 @@ def find_basis(x: Rows, metric: str, n_queries: int, threads: int) -> Float32 | 
     sample -= sample.mean(axis=0)
     with _one_blas_thread():
         directions, coordinates = _leading_directions(sample, min(max(RANKS), d // 2), threads)
-        costs = _costs(sample, coordinates, n, n_queries, threads)
+        costs = _costs(sample, coordinates, n, expected_queries, threads)
     best = min(costs, key=lambda rank: costs[rank])
-    if costs[best] >= _WORTH * n_queries * n * d:
+    if costs[best] >= _WORTH * expected_queries * n * d:
         return None
     return np.ascontiguousarray(directions[:best])
 
@@ -159,7 +160,7 @@ def _orthonormal(columns: Float32) -> Float32:
 
 
 def _costs(
-    moved: Float32, coordinates: Float32, n: int, n_queries: int, threads: int
+    moved: Float32, coordinates: Float32, n: int, expected_queries: int, threads: int
 ) -> dict[int, float]:
     """Estimate the cost of a search for each number of directions."""
     d = moved.shape[1]
@@ -187,7 +188,7 @@ def _costs(
             + (found + _LEAST_LISTED) * _LISTED_COST
             + found * (_RESCREEN_COST[0] + _RESCREEN_COST[1] * d)
         )
-        costs[rank] = n_queries * each_query + n * _row_cost(rank, d)
+        costs[rank] = expected_queries * each_query + n * _row_cost(rank, d)
     return costs
 
 

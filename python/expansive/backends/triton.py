@@ -98,11 +98,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    n_queries: int,
+    expected_queries: int,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:
-    """Make rows ready for about `n_queries` searches."""
+    """Make rows ready for about `expected_queries` queries."""
     from expansive.backends import triton_neighbors
 
     return triton_neighbors.build_index(x, largest, codes, metric, memory_budget)

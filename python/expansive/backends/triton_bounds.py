@@ -66,7 +66,7 @@ class Space:
         return -(-len(self.centre) // self.step) * self.step
 
     @property
-    def margin(self) -> float:
+    def gamma(self) -> float:
         """Give g, the relative error of the screen's products."""
         roundings = (6.0 * self.length + 16.0) * 2.0**-24
         return roundings / (1.0 - roundings) * UP
@@ -85,7 +85,7 @@ class Images:
     ----------
     values : Tensor of bfloat16, shape [n_padded, length]
         Zero in the padding.
-    half : Tensor of float32, shape [n_padded]
+    half_norm : Tensor of float32, shape [n_padded]
         Not above (1 - g)/2 of the squared norm, less t for queries; infinite in the padding, so
         that no padded row is ever near.
     error : Tensor of float32, shape [n_padded]
@@ -93,12 +93,12 @@ class Images:
     """
 
     values: Tensor
-    half: Tensor
+    half_norm: Tensor
     error: Tensor
 
 
-def make_space(rows: Tensor, largest: float, inverse: Tensor, step: int) -> Space:
-    """Choose centre and scale for a database; `inverse` holds reciprocal norms, or nothing.
+def make_space(rows: Tensor, largest: float, row_scales: Tensor, step: int) -> Space:
+    """Choose centre and scale for a database; `row_scales` holds reciprocal norms, or nothing.
 
     Raises
     ------
@@ -112,25 +112,25 @@ def make_space(rows: Tensor, largest: float, inverse: Tensor, step: int) -> Spac
     # In float64: the last row's number would be rounded up to n.
     picked = torch.linspace(0, n - 1, steps, dtype=torch.float64, device=rows.device).long()
     # The median by sorting: torch's own is refused under torch.use_deterministic_algorithms.
-    centre = _take(rows, inverse, picked).sort(dim=0).values[(len(picked) - 1) // 2]
-    if len(inverse):
+    centre = _take(rows, row_scales, picked).sort(dim=0).values[(len(picked) - 1) // 2]
+    if len(row_scales):
         return Space(centre, 0.5, step)
     exponent = min(-math.frexp(largest)[1] - 1, 1000) if largest > 0 else 0
     return Space(centre, 2.0**exponent, step)
 
 
 def make_images(
-    rows: Tensor, inverse: Tensor, space: Space, order: Tensor, padded: int, budget: int
+    rows: Tensor, row_scales: Tensor, space: Space, order: Tensor, padded: int, budget: int
 ) -> Images:
     """Make the images of rows in the given order, in pieces within a budget of scratch bytes."""
     place = rows.device
     values = torch.zeros((padded, space.length), dtype=torch.bfloat16, device=place)
-    half = torch.full((padded,), torch.inf, dtype=torch.float32, device=place)
+    half_norm = torch.full((padded,), torch.inf, dtype=torch.float32, device=place)
     error = torch.zeros(padded, dtype=torch.float32, device=place)
     piece = max(1, budget // (_IMAGE_BYTES * rows.shape[1]))
     for start in range(0, len(order), piece):
         part = slice(start, start + len(order[start : start + piece]))
-        moved = (_take(rows, inverse, order[part]) - space.centre) * space.scale
+        moved = (_take(rows, row_scales, order[part]) - space.centre) * space.scale
         image = moved.to(torch.bfloat16)
         squared = image.double().square().sum(dim=1)
         missed = (image.double() - moved).square().sum(dim=1).sqrt()
@@ -138,20 +138,20 @@ def make_images(
         near = squared <= _TOO_FAR  # not so for NaN
         values[part, : rows.shape[1]] = image.masked_fill_(~near[:, None], 0.0)
         error[part] = round_up(above.where(near, torch.inf))
-        shrunk = 0.5 * squared * ((1.0 - space.margin) * DOWN)
-        half[part] = round_down(shrunk.where(near, 0.0))
-    return Images(values, half, error)
+        shrunk = 0.5 * squared * ((1.0 - space.gamma) * DOWN)
+        half_norm[part] = round_down(shrunk.where(near, 0.0))
+    return Images(values, half_norm, error)
 
 
 def query_half(images: Images, space: Space) -> Tensor:
     """Take t, the screen's error from underflow, off the half norms of queries."""
-    return round_down(images.half.double() - (space.length + 2.0) * 2.0**-120)
+    return round_down(images.half_norm.double() - (space.length + 2.0) * 2.0**-120)
 
 
-def _take(rows: Tensor, inverse: Tensor, numbers: Tensor) -> Tensor:
+def _take(rows: Tensor, row_scales: Tensor, numbers: Tensor) -> Tensor:
     """Give rows in float64, at unit length where reciprocal norms are given."""
     taken = rows[numbers].double()
-    return taken * inverse[numbers, None] if len(inverse) else taken
+    return taken * row_scales[numbers, None] if len(row_scales) else taken
 
 
 def round_down(value: Tensor) -> Tensor:

@@ -109,11 +109,11 @@ def screen_kernel(
 @triton.jit(do_not_specialize=["n_pairs", "n_each"])
 def refine_kernel(
     queries,
-    query_inverse,
+    query_scales,
     query_codes,
     own,
     rows,
-    row_inverse,
+    row_scales,
     codes,
     order,
     chosen,
@@ -144,8 +144,8 @@ def refine_kernel(
     a_place = queries + query[:, None, None] * d + lane
     b_place = rows + row[:, :, None] * d + lane
     if COSINE:
-        a_scale = tl.load(query_inverse + query)[:, None, None]
-        b_scale = tl.load(row_inverse + row)[:, :, None]
+        a_scale = tl.load(query_scales + query)[:, None, None]
+        b_scale = tl.load(row_scales + row)[:, :, None]
     sums = tl.zeros([PAIRS, COLUMNS, 8], tl.float64)
     for j in range(0, d, 8):
         inside = lane < d - j
@@ -165,7 +165,7 @@ def refine_kernel(
 
 
 @triton.jit(do_not_specialize=["n"])
-def inverse_norm_kernel(rows, out, n, d, ROWS: tl.constexpr):
+def row_scales_kernel(rows, out, n, d, ROWS: tl.constexpr):
     """Write reciprocal norms; the squares are summed in the order of a distance."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     lane = tl.arange(0, 8)[None, :]

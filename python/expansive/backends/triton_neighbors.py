@@ -36,8 +36,8 @@ from expansive.backends.triton_arrays import (
 )
 from expansive.backends.triton_neighbor_kernels import (
     finish_kernel,
-    inverse_norm_kernel,
     refine_kernel,
+    row_scales_kernel,
     screen_kernel,
 )
 from expansive.backends.triton_tiles import Tiles
@@ -55,7 +55,7 @@ class Index:
     ----------
     rows : Tensor, shape [n, d]
         As given.
-    inverse : Tensor of float64, shape [n]
+    row_scales : Tensor of float64, shape [n]
         Reciprocal norms for cosine, else empty.
     order : Tensor of int64, shape [n_padded]
         The row at each grouped position, -1 in the padding of the last tile.
@@ -72,7 +72,7 @@ class Index:
     """
 
     rows: Tensor
-    inverse: Tensor
+    row_scales: Tensor
     order: Tensor
     position: Tensor
     codes: Tensor
@@ -142,10 +142,10 @@ class Index:
         self, queries: Tensor, codes: Tensor | None, own: Tensor | None, budget: int
     ) -> Batch:
         place = queries.device
-        inverse = _inverse_norms(queries) if self.metric == "cosine" else self.inverse[:0]
+        row_scales = _find_row_scales(queries) if self.metric == "cosine" else self.row_scales[:0]
         padded = _round_up(len(queries), self.tiles.queries)
         numbers = torch.arange(len(queries), device=place)
-        images = bounds.make_images(queries, inverse, self.space, numbers, padded, budget)
+        images = bounds.make_images(queries, row_scales, self.space, numbers, padded, budget)
         padded_codes = torch.zeros(padded, dtype=torch.int32, device=place)
         padded_own = torch.full((padded,), -1, dtype=torch.int64, device=place)
         if codes is not None:
@@ -153,7 +153,7 @@ class Index:
             padded_codes[len(codes) :] = codes[-1]
         if own is not None:
             padded_own[: len(own)] = own
-        return Batch(queries, inverse, padded_codes, padded_own, images)
+        return Batch(queries, row_scales, padded_codes, padded_own, images)
 
     # ---- the two passes -----------------------------------------------------------------------
 
@@ -195,7 +195,7 @@ class Index:
             batch.codes,
             batch.own,
             self.images.values,
-            self.images.half,
+            self.images.half_norm,
             self.tile_error,
             self.codes,
             out,
@@ -221,11 +221,11 @@ class Index:
         out = torch.empty(shape, dtype=torch.float64, device=tile.device)
         refine_kernel[(triton.cdiv(tile.numel(), pairs),)](
             batch.rows,
-            batch.inverse,
+            batch.row_scales,
             batch.codes,
             batch.own,
             self.rows,
-            self.inverse,
+            self.row_scales,
             self.codes,
             self.order,
             active,
@@ -254,7 +254,7 @@ class Batch:
     """Queries made ready: as given, and padded to whole blocks where the screen reads them."""
 
     rows: Tensor
-    inverse: Tensor
+    row_scales: Tensor
     codes: Tensor
     own: Tensor
     images: bounds.Images
@@ -274,18 +274,18 @@ def build_index(
         order = upload_array(np.argsort(grouped, kind="stable"))
         position = torch.empty_like(order)
         position[order] = torch.arange(len(order), device=order.device)
-        inverse = (
-            _inverse_norms(rows) if metric == "cosine" else rows.new_empty(0, dtype=torch.float64)
+        row_scales = (
+            _find_row_scales(rows) if metric == "cosine" else rows.new_empty(0, dtype=torch.float64)
         )
         step = min(t.features, max(16, triton.next_power_of_2(rows.shape[1])))
-        space = bounds.make_space(rows, largest, inverse, step)
+        space = bounds.make_space(rows, largest, row_scales, step)
         padded = _round_up(len(rows), t.columns)
-        images = bounds.make_images(rows, inverse, space, order, padded, scratch(memory_budget))
+        images = bounds.make_images(rows, row_scales, space, order, padded, scratch(memory_budget))
         sorted_codes = upload_array(np.sort(grouped)).to(torch.int32)
         fill = padded - len(rows)
         return Index(
             rows=rows,
-            inverse=inverse,
+            row_scales=row_scales,
             order=torch.cat([order, order.new_full((fill,), -1)]),
             position=position,
             codes=torch.cat([sorted_codes, sorted_codes[-1:].expand(fill)]),
@@ -301,14 +301,14 @@ def build_index(
 # The two roots are taken in kernels: torch's on the CPU is not rounded correctly.
 
 
-def _inverse_norms(rows: Tensor) -> Tensor:
+def _find_row_scales(rows: Tensor) -> Tensor:
     """Give reciprocal norms in float64, with the bits of the reference."""
-    inverse = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
+    row_scales = torch.empty(len(rows), dtype=torch.float64, device=rows.device)
     block = tiles().elements // 8
-    inverse_norm_kernel[(triton.cdiv(len(rows), block),)](
-        rows, inverse, len(rows), rows.shape[1], ROWS=block, enable_fp_fusion=False
+    row_scales_kernel[(triton.cdiv(len(rows), block),)](
+        rows, row_scales, len(rows), rows.shape[1], ROWS=block, enable_fp_fusion=False
     )
-    return inverse
+    return row_scales
 
 
 def _finish(squares: Tensor, metric: str, dtype: torch.dtype) -> Tensor:
