@@ -97,7 +97,7 @@ def check_refine() -> None:
         },
     )
     assert ptx.count("fma.rn.f64") == ptx.count("sub.rn.f64") > 0
-    assert "mul.rn.f64" in ptx  # x * inverse - y * inverse was not contracted
+    assert "mul.rn.f64" in ptx  # x * x_scale - y * y_scale was not contracted
 
 
 def check_roots() -> None:

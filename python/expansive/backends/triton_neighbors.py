@@ -69,6 +69,11 @@ class Index:
         By position.
     tile_error : Tensor of float32, shape [n_tiles]
         The largest image error in each tile.
+    metric : str
+    wide : bool
+        Whether distances are given in float64.
+    tiles : Tiles
+        Sizes of the kernels' tiles.
     """
 
     rows: Tensor
