@@ -64,6 +64,19 @@ def test_a_head_that_overwrites_its_input_changes_no_embedding() -> None:
     assert fitted.evaluate(test).after.balanced_accuracy == scored
 
 
+@pytest.mark.parametrize("precision", ["no", "bf16"])
+def test_logits_are_those_that_the_classes_are_predicted_by(precision: str) -> None:
+    fitted = trainer(mixed_precision=precision).fit(blobs())
+    test = blobs((30, 30, 30), seed=1)
+    logits = fitted.predict_logits(test)
+    assert (logits.shape, logits.dtype) == ((90, 3), np.float32)
+    assert np.array_equal(logits.argmax(axis=1), fitted.predict(test))
+    if precision == "no":
+        fitted.model.eval()
+        expected = fitted.model(test.tensors[0]).detach().numpy()
+        np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
+
+
 def test_an_embedding_keeps_no_memory_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class FirstToken(nn.Module):
         def __init__(self) -> None:

@@ -235,6 +235,23 @@ def predict(
     return truth.cpu().numpy(), predicted.cpu().numpy()
 
 
+def predict_logits(
+    module: nn.Module,
+    rows: Pairs,
+    accelerator: Accelerator,
+    batch_size: int = 128,
+    num_workers: int = 0,
+    collate_fn: Collate | None = None,
+) -> NDArray[np.float32]:
+    """Give the logits of `rows`, [n, n_classes], in evaluation mode."""
+
+    def take(output: Any) -> Tensor:
+        return logits_of(output, None).float()
+
+    found, _ = _forward(module, rows, accelerator, batch_size, num_workers, collate_fn, take)
+    return found.cpu().numpy()
+
+
 @contextmanager
 def keeping_modes(module: nn.Module) -> Iterator[None]:
     """Put every submodule back in its own mode, training or evaluation, when the block ends."""

@@ -17,7 +17,7 @@ from expansive.train.backbone import backbone_phase
 from expansive.train.checkpoint import PHASES, Checkpoint, Progress, Weights
 from expansive.train.checks import check
 from expansive.train.data import Collate, Pairs, Split, Unlabelled, labels_of, split
-from expansive.train.embedding import Embeddings, embed, find_head, predict
+from expansive.train.embedding import Embeddings, embed, find_head, predict, predict_logits
 from expansive.train.expand import Plan, make_plan
 from expansive.train.head import head_phase, reinitialise
 from expansive.train.journal import Journal
@@ -297,6 +297,10 @@ class ThreePhaseTrainer(Settings):
             used.
         """
         return predict(self.model, Unlabelled(rows), None, *self._loading())[1]
+
+    def predict_logits(self, rows: Pairs) -> NDArray[np.float32]:
+        """Give the logits of each row, shape [n, n_classes]; see `predict`."""
+        return predict_logits(self.model, Unlabelled(rows), *self._loading())
 
     # The phases ---------------------------------------------------------------------------------
 
