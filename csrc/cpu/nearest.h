@@ -79,7 +79,7 @@ struct ScreenPoint {
   void lower(double limit) { threshold = space->threshold(image, worst.error, limit); }
   // A guess, not a bound: the threshold if the k-th nearest row had this screen value.
   float threshold_at(float value) const {
-    return space->threshold(image, worst.error, space->about(image, value));
+    return space->threshold(image, worst.error, space->about(image, error(), value));
   }
   double limit(float value, float half_norm) const {
     const double drawn_in = image.drawn_in + worst.drawn_in;

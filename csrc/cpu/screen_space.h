@@ -36,6 +36,7 @@ class ScreenSpace {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
+    likely_ = std::min(1.0, 3.0 / std::sqrt(terms));
     product_underflow_ = (terms + 1.0) * kernels.elements.underflow_per_term;
     distance_underflow_ = distance_underflow(d);
   }
@@ -64,11 +65,11 @@ class ScreenSpace {
     return round_down(0.5 * (norm - squared) - product_underflow_);
   }
 
-  // The squared distance of a pair with this screen value, but for roundings, where images are not
-  // rotated and cut.
-  double about(const Image& query, float value) const {
+  // The squared distance that a pair with this screen value hardly exceeds, where images are not
+  // rotated and cut: of errors in all directions, three standard deviations of what lies along it.
+  double about(const Image& query, double error, float value) const {
     const double squared = query.squared_norm - 2.0 * static_cast<double>(value);
-    const double distance = std::sqrt(std::max(squared, 0.0)) / scale_;
+    const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_;
     return distance * distance;
   }
 
@@ -94,6 +95,7 @@ class ScreenSpace {
   double scale_;
   double near_;
   bool whole_;                 // half norms are whole numbers
+  double likely_;              // share of an error that lies along a difference of rows, at most
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results
   double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares
