@@ -18,6 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import datasets
+from expansive.datasets.sources import has_fashion_mnist
 
 Float32 = NDArray[np.float32]
 
@@ -34,6 +35,15 @@ def gaussian(n: int, d: int, n_queries: int) -> tuple[Float32, Float32]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal((n, d), np.float32)
     return x, rng.standard_normal((n_queries, d), np.float32)
+
+
+@lru_cache(maxsize=1)
+def gaussian_and_zeros(n: int, d: int, n_queries: int) -> tuple[Float32, Float32]:
+    """Make a tenth of such rows all zeros, as dead units leave them."""
+    x, queries = gaussian(n, d, n_queries)
+    x = x.copy()
+    x[np.random.default_rng(1).random(n) < 0.1] = 0
+    return x, queries
 
 
 @lru_cache(maxsize=1)
@@ -114,15 +124,6 @@ def labels_path(embeddings: Path) -> Path:
 def default_embeddings() -> Path:
     """Where `embeddings.py` writes to unless told otherwise."""
     return cache_folder() / "embeddings.npy"
-
-
-def has_fashion_mnist() -> bool:
-    """Whether the files of Fashion-MNIST are on this machine."""
-    try:
-        datasets.load("fashion-mnist", "test")
-    except FileNotFoundError:
-        return False
-    return True
 
 
 @lru_cache(maxsize=1)
