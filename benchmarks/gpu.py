@@ -1,4 +1,4 @@
-"""Search and synthesis on a GPU against its other users, in one table. Not yet run on a GPU.
+"""Search and synthesis on a GPU against its other users, in one table.
 
     python benchmarks/gpu.py --out gpu.md            # under eight minutes on an H200
     python benchmarks/gpu.py --smoke --device cpu    # does it run? its times say nothing

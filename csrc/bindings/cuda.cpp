@@ -253,7 +253,7 @@ void bind_synthesis(py::module_& module) {
 }  // namespace expansive::cuda
 
 PYBIND11_MODULE(_cuda, module) {
-  module.doc() = "CUDA kernels of expansive; loads without a driver. Not yet run on a GPU.";
+  module.doc() = "CUDA kernels of expansive; loads without a driver.";
   expansive::cuda::bind_memory(module);
   expansive::cuda::bind_search(module);
   expansive::cuda::bind_synthesis(module);

@@ -2,7 +2,7 @@
 //
 // All pointers are the device's, all work goes to the caller's stream, nothing waits for the device
 // and nothing is allocated: the sizes below say how much memory to bring, and the calls lay it out.
-// So a search of fixed shapes can be captured in a CUDA graph. Not yet run on a GPU.
+// So a search of fixed shapes can be captured in a CUDA graph.
 #pragma once
 
 #include <cuda_runtime_api.h>

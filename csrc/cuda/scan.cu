@@ -1,6 +1,6 @@
 // One pass over a matrix on the device: is it finite, how large does it get, which data is it.
 //
-// Fused: both halves of a scan. Cost: one read, bound by memory. Not yet run on a GPU.
+// Fused: both halves of a scan. Cost: one read, bound by memory.
 #include <climits>
 
 #include "cuda/device_code.cuh"

@@ -6,7 +6,7 @@
 // shared memory; where k is too large for it, in scratch of the caller's, by fewer thread blocks.
 //
 // Cost: queries · tiles values read, and tile_rows rows for each tile measured, some k of them;
-// both are bound by memory. Out of scope: measuring in float32 first. Not yet run on a GPU.
+// both are bound by memory. Out of scope: measuring in float32 first.
 #include "cuda/device_code.cuh"
 #include "cuda/kernels.h"
 #include "cuda/selection.h"

@@ -3,7 +3,7 @@
 // Fused: all of it, and the labels. A few lanes share a row, as many as it has vectors of 16 bytes
 // but at most a warp; each draws the row for itself, which is cheaper than handing it around. Cost:
 // two reads and one write of d elements a row, bound by memory. Contraction is off for this file
-// and fused multiply-adds are written out, so the bits are the CPU's. Not yet run on a GPU.
+// and fused multiply-adds are written out, so the bits are the CPU's.
 #include "cuda/device_code.cuh"
 #include "cuda/synthesis.h"
 #include "expansive/check.h"

@@ -7,7 +7,7 @@ synthetic rows part of a network's graph.
 On the CPU the interpolation is the compiled kernel of `SynthesisPlan.generate`. On other devices it
 is written with torch's own arithmetic, with the same bits from float64 products and a sum rounded
 to odd: some twenty passes over the rows instead of one, so without gradients `generate` of the
-plan is the faster way there. Not yet run on a GPU.
+plan is the faster way there.
 """
 
 from __future__ import annotations

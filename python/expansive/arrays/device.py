@@ -1,4 +1,4 @@
-"""Arrays that lie on a CUDA device, taken where they are. Not yet run on a GPU."""
+"""Arrays that lie on a CUDA device, taken where they are."""
 
 from __future__ import annotations
 

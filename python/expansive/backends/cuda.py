@@ -1,4 +1,4 @@
-"""The compiled CUDA backend. Imports its module only when it can run. Not yet run on a GPU."""
+"""The compiled CUDA backend. Imports its module only when it can run."""
 
 from __future__ import annotations
 

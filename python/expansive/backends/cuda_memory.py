@@ -1,4 +1,4 @@
-"""Where CUDA work happens, and memory there. Not yet run on a GPU."""
+"""Where CUDA work happens, and memory there."""
 
 from __future__ import annotations
 

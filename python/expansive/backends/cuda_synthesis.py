@@ -1,4 +1,4 @@
-"""Synthesis on CUDA: what the kernels need is put together here. Not yet run on a GPU."""
+"""Synthesis on CUDA: what the kernels need is put together here."""
 
 from __future__ import annotations
 

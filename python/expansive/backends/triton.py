@@ -1,7 +1,7 @@
 """The Triton backend: the search and synthesis kernels on a GPU, or in Triton's interpreter.
 
 Torch tensors are its arrays. Imports triton and torch only when asked to run, so that the registry
-can describe it without them. Not yet run on a GPU.
+can describe it without them.
 """
 
 from __future__ import annotations

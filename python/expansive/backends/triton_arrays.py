@@ -1,7 +1,7 @@
 """Where the Triton kernels run, and how matrices get there and back.
 
 Torch tensors are the kernels' arrays. Rows on a CUDA device are taken where they lie, on the
-caller's stream; rows on the host are brought to the current device. Not yet run on a GPU.
+caller's stream; rows on the host are brought to the current device.
 """
 
 from __future__ import annotations

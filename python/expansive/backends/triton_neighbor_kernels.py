@@ -11,8 +11,7 @@ queries, since few of them want the same tile.
 The same source runs compiled and in Triton's interpreter. Bits matter, so every fused
 multiply-add is a `tl.fma`, and kernels are launched with ``enable_fp_fusion=False``, which keeps
 the compiler from fusing others. Kernels are not compiled anew for each count
-(``do_not_specialize``), only for d, whose divisibility decides how wide the loads are. Not yet run
-on a GPU.
+(``do_not_specialize``), only for d, whose divisibility decides how wide the loads are.
 """
 
 from __future__ import annotations

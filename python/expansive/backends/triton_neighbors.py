@@ -9,7 +9,7 @@ relation as a whole, and the screen skips what can hold no neighbour. Which tile
 when, changes nothing in the result (`triton_bounds`). Nothing waits for the device but the end of
 each round.
 
-Out of scope: rotated screens; databases that do not fit on the device. Not yet run on a GPU.
+Out of scope: rotated screens; databases that do not fit on the device.
 """
 
 from __future__ import annotations

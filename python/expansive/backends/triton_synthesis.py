@@ -1,4 +1,4 @@
-"""Synthetic rows by the Triton kernels; the host's side. Not yet run on a GPU."""
+"""Synthetic rows by the Triton kernels; the host's side."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ Out of scope: an output that does not fit on the device (generate it in slices).
 
 The bits are those of the reference, so every operation is written out: `tl.fma` where the contract
 has a fused multiply-add, and no other contraction (``enable_fp_fusion=False``). Philox is written
-out as well, because `tl.rand` counts differently. Not yet run on a GPU.
+out as well, because `tl.rand` counts differently.
 """
 
 from __future__ import annotations

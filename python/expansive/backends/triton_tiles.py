@@ -3,7 +3,7 @@
 Pinned rather than tuned at run time, so that a call takes the same time on its first shape as on
 its thousandth, nothing depends on what else ran on the device meanwhile, and a figure measured
 once can be measured again. No entry changes a result, only the time it takes. The entries follow
-the sizes of shared memory and of the matrix instructions; they are not yet run on a GPU.
+the sizes of shared memory and of the matrix instructions; their times have not been compared.
 """
 
 from __future__ import annotations
