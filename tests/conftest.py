@@ -29,9 +29,9 @@ if not _finds_a_gpu():
 
 @pytest.fixture
 def _own_accelerator_state() -> Iterator[None]:
-    """Accelerate keeps the precision for the whole process: let other tests have theirs."""
+    """Accelerate keeps device and precision for a whole process: let other tests have theirs."""
     from accelerate.state import AcceleratorState
 
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)
     yield
-    AcceleratorState._reset_state()
+    AcceleratorState._reset_state(reset_partial_state=True)

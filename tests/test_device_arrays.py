@@ -15,7 +15,7 @@ import fake_device
 from cases import DTYPES, assert_same_bits, cast
 from expansive import arrays
 from expansive.arrays import DeviceArray
-from expansive.arrays.libraries import Torch
+from expansive.arrays.libraries import Cupy, Torch
 from expansive.backends import cpu, registry
 from fake_device import STREAM, CupyArray, Foreign
 
@@ -162,6 +162,7 @@ def test_a_third_library_gets_its_own_arrays(monkeypatch: pytest.MonkeyPatch) ->
 def test_a_third_library_needs_torch_or_cupy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.delitem(sys.modules, "cupy")
+    monkeypatch.setattr(Cupy, "reaches_devices", lambda: False)
     with pytest.raises(ImportError, match=r"x lies on a CUDA device.*torch or CuPy.*install one"):
         arrays.as_rows(Foreign(matrix()), device=True)
 

@@ -199,6 +199,7 @@ def test_operators_in_a_compiled_function(place: Place) -> None:
 # ---- training ---------------------------------------------------------------------------------
 
 
+@pytest.mark.usefixtures("_own_accelerator_state")
 @at_every_place
 def test_three_phases(place: Place) -> None:
     fitted = trainer(cpu=place.device == "cpu").fit(blobs())

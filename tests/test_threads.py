@@ -29,6 +29,8 @@ Plan = ex.SynthesisPlan
 X, Y = blobs()
 
 backends = pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+on_the_host = pytest.mark.parametrize("backend", ["cpu"])
+"""CUDA serves no forked child, and its searches are too short to look at meanwhile."""
 
 SETUP = """
 import os, signal, sys, threading, time, multiprocessing
@@ -147,7 +149,7 @@ print("done")
 """
 
 
-@backends
+@on_the_host
 @pytest.mark.parametrize(
     "script", [FORK, FORK_WHILE_SEARCHING, FORK_TWICE], ids=["once", "while searching", "twice"]
 )
@@ -155,7 +157,7 @@ def test_a_forked_child_searches(backend: str, script: str) -> None:
     assert "done" in run(script, backend)
 
 
-@backends
+@on_the_host
 def test_a_forked_pool_searches(backend: str) -> None:
     assert "done" in run(FORK_POOL.replace("{backend}", backend), backend)
 
@@ -259,7 +261,7 @@ print("done")
 """
 
 
-@backends
+@on_the_host
 def test_other_python_threads_run_during_a_search(backend: str) -> None:
     assert "done" in run(GIL.replace("{backend}", backend), backend)
 
@@ -288,7 +290,7 @@ print("done")
 """
 
 
-@backends
+@on_the_host
 @pytest.mark.parametrize(("threads", "relation"), [(1, "any"), (2, "enemy"), (3, "friend")])
 def test_an_interrupt_stops_a_search_within_a_second(
     backend: str, threads: int, relation: str
