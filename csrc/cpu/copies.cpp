@@ -3,9 +3,9 @@
 #include <algorithm>
 #include <cstring>
 
+#include "cpu/hash.h"
 #include "cpu/integers.h"
 #include "cpu/threads.h"
-#include "expansive/scan.h"
 
 namespace expansive {
 namespace {
@@ -18,15 +18,8 @@ constexpr int16_t kNone = -1;  // a row that is none of the frequent ones
 int64_t row_bytes(const Rows& rows) { return rows.d * size_of(rows.dtype); }
 
 uint64_t hash_row(const Rows& rows, int64_t row) {
-  const auto* bytes = static_cast<const unsigned char*>(rows.row(row));
   const int64_t size = row_bytes(rows);
-  uint64_t hash = 0;
-  for (int64_t i = 0; i < size; i += 8) {
-    uint64_t word = 0;
-    std::memcpy(&word, bytes + i, static_cast<size_t>(std::min<int64_t>(8, size - i)));
-    hash = mix(hash ^ word);
-  }
-  return hash;
+  return hash_words(rows.row(row), size, 0, divide_up(size, 8));
 }
 
 // Hashes that come up often in a sample, ascending.

@@ -2,10 +2,11 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <numeric>
 #include <vector>
 
+#include "cpu/hash.h"
 #include "cpu/integers.h"
 #include "cpu/isa.h"
 #include "cpu/threads.h"
@@ -15,13 +16,6 @@ namespace expansive {
 namespace {
 
 constexpr int64_t kElementsPerTask = int64_t{1} << 18;
-
-// Word i of the matrix, of `size` bytes, and its place.
-uint64_t hash_word(const unsigned char* bytes, int64_t i, size_t size) {
-  uint64_t word = 0;
-  std::memcpy(&word, bytes + i * 8, size);
-  return mix(word ^ mix(static_cast<uint64_t>(i)));
-}
 
 }  // namespace
 
@@ -51,20 +45,14 @@ Scan scan(Rows rows, int threads, Interrupt& interrupt) {
 }
 
 uint64_t fingerprint(Rows rows, int threads, Interrupt& interrupt) {
-  const unsigned char* bytes = static_cast<const unsigned char*>(rows.data);
-  const int64_t size = rows.n * rows.d * size_of(rows.dtype);
-  const int64_t words = size / 8, rest = size % 8;
+  const int64_t size = rows.n * rows.d * size_of(rows.dtype), words = divide_up(size, 8);
   const int64_t tasks = divide_up(words, kElementsPerTask);
   std::vector<uint64_t> parts(static_cast<size_t>(tasks));
   parallel_for(tasks, threads, interrupt, [&](int64_t task, int) {
-    uint64_t sum = 0;
-    const int64_t end = std::min(words, (task + 1) * kElementsPerTask);
-    for (int64_t i = task * kElementsPerTask; i < end; ++i) sum += hash_word(bytes, i, 8);
-    parts[static_cast<size_t>(task)] = sum;
+    parts[static_cast<size_t>(task)] = hash_words(rows.data, size, task * kElementsPerTask,
+                                                  std::min(words, (task + 1) * kElementsPerTask));
   });
-  uint64_t whole = rest > 0 ? hash_word(bytes, words, static_cast<size_t>(rest)) : 0;
-  for (const uint64_t part : parts) whole += part;
-  return whole;
+  return std::accumulate(parts.begin(), parts.end(), uint64_t{0});
 }
 
 }  // namespace expansive
