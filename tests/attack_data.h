@@ -301,13 +301,14 @@ Attack clipped_rows(Random& random) {
 }
 
 // Two groups, of which the smaller has fewer rows than neighbours are wanted, at two fractions of a
-// step of the bytes.
-Attack fractions_of_bytes(Random& random, double few, double many) {
+// step of the bytes. In float64 nothing comes between bytes and measuring.
+Attack fractions_of_bytes(Random& random, double few, double many, bool wide) {
   const int64_t d = 16;
   Matrix x = make(1275, d, [&](int64_t i, int64_t) {
     return 100.0 + (i % 250 == 20 ? few : many) + 0.01 * normal(random);
   });
   span_bytes(x);
+  x.wide = wide;
   return {"fractions of bytes", x, 20, std::vector<float>(static_cast<size_t>(d), 0.25f), 10};
 }
 
@@ -357,6 +358,18 @@ Attack between_clusters(Random& random) {
   return {"between clusters", x, 30, leading_axes(2, d)};
 }
 
+// Half of the rows are nearly equal, in two classes: the screen cannot tell them apart.
+Attack near_copies(Random& random, double noise) {
+  Attack attack{"near copies", make(1500, 64,
+                                    [&](int64_t i, int64_t) {
+                                      return (i % 2 == 0 ? 1.0 : noise) * normal(random);
+                                    }),
+                4, {}, 5};
+  for (int64_t i = 0; i < attack.x.n; ++i) attack.codes.push_back(whole(random, 0, 1));
+  attack.relation = Relation::enemy;
+  return attack;
+}
+
 std::vector<Attack> packed_attacks() {
   Random random(1);
   return {sorted_rows(random),
@@ -386,10 +399,12 @@ std::vector<Attack> packed_attacks() {
           pixels(random),
           clusters(random),
           clipped_rows(random),
-          fractions_of_bytes(random, 0.45, 0.55),
-          fractions_of_bytes(random, -0.45, 0.45),
+          fractions_of_bytes(random, 0.45, 0.55, true),
+          fractions_of_bytes(random, -0.45, 0.45, false),
           rounded_away(random),
           between_clusters(random),
+          near_copies(random, 1e-4),
+          near_copies(random, 1e-7),
           ties_in_classes(random, Relation::friendly),
           ties_in_classes(random, Relation::enemy),
           classes(random, Relation::friendly),

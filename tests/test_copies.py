@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -86,3 +88,38 @@ def test_points_that_are_no_rows_see_the_copies_too() -> None:
             for backend in ("cpu", "reference")
         )
         assert_same_search(got, expected, relation)
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-6])
+@pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
+@pytest.mark.parametrize("k", [3, 60])
+def test_rows_that_are_nearly_equal(noise: float, dtype: str, k: int) -> None:
+    x, y = crowded(1500, 48)
+    x = (x + noise * np.random.default_rng(1).normal(size=x.shape)).astype(dtype)
+    queries = np.arange(0, 1500, 50)
+    for relation in RELATIONS:
+        expected = ex.neighbors(x, y, k, relation, queries, backend="reference")
+        for isa_name in ISAS:
+            with isa(isa_name):
+                got = ex.neighbors(x, y, k, relation, queries, backend="cpu")
+            assert_same_search(got, expected, f"{relation} by {isa_name}")
+
+
+@pytest.mark.parametrize("zeros", [(0.0,), (0.0, -0.0)], ids=["one sign", "both signs"])
+def test_copies_cost_no_more_than_other_rows(zeros: tuple[float, ...]) -> None:
+    rng = np.random.default_rng(0)
+    apart = rng.normal(size=(8000, 32)).astype(np.float32)
+    copied = apart.copy()
+    copied[rng.random(8000) < 0.4] = 0.0
+    copied = np.where(copied == 0.0, rng.choice(np.float32(zeros), copied.shape), copied)
+    assert cost_of_search(copied) < 4 * cost_of_search(apart)  # some 16 times if all are measured
+
+
+def cost_of_search(x: NDArray) -> float:
+    """CPU seconds for the neighbours of every row, the less of two."""
+    seconds = []
+    for _ in range(2):
+        start = time.process_time()
+        ex.neighbors(x, None, 10, "any", backend="cpu")
+        seconds.append(time.process_time() - start)
+    return min(seconds)

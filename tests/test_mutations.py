@@ -145,6 +145,9 @@ MUTATIONS = {
     "estimates beyond float32 cut": Mutation(
         NEAREST_H, "estimate_reach(limit, d)", "std::min(estimate_reach(limit, d), 3e38f)"
     ),
+    "estimates of other rows": Mutation(
+        NEAREST, "static_cast<uint32_t>(database_->grouping.row(column))", "column"
+    ),
     "friends of every part": Mutation(
         NEAREST, "std::max(from, own_class_.begin)", "own_class_.begin"
     ),

@@ -15,11 +15,34 @@ constexpr int64_t kManyInSample = 4;
 constexpr int64_t kRowsPerTask = 4096;
 constexpr int16_t kNone = -1;  // a row that is none of the frequent ones
 
-int64_t row_bytes(const Rows& rows) { return rows.d * size_of(rows.dtype); }
+// A row's bits, with zero's sign dropped: rows are copies if their values are equal.
+using Bits = std::vector<unsigned char>;
+
+template <typename Word>
+void drop_signs_of_zeros(Bits& row) {
+  constexpr auto kNegativeZero = static_cast<Word>(Word{1} << (8 * sizeof(Word) - 1));
+  for (size_t at = 0; at < row.size(); at += sizeof(Word)) {
+    Word word;
+    std::memcpy(&word, row.data() + at, sizeof word);
+    if (word == kNegativeZero) word = 0;
+    std::memcpy(row.data() + at, &word, sizeof word);
+  }
+}
+
+const Bits& bits_of(const Rows& rows, int64_t row) {
+  thread_local Bits bits;
+  const auto* begin = static_cast<const unsigned char*>(rows.row(row));
+  bits.assign(begin, begin + rows.d * size_of(rows.dtype));
+  if (size_of(rows.dtype) == 2) drop_signs_of_zeros<uint16_t>(bits);
+  if (size_of(rows.dtype) == 4) drop_signs_of_zeros<uint32_t>(bits);
+  if (size_of(rows.dtype) == 8) drop_signs_of_zeros<uint64_t>(bits);
+  return bits;
+}
 
 uint64_t hash_row(const Rows& rows, int64_t row) {
-  const int64_t size = row_bytes(rows);
-  return hash_words(rows.row(row), size, 0, divide_up(size, 8));
+  const Bits& bits = bits_of(rows, row);
+  const auto size = static_cast<int64_t>(bits.size());
+  return hash_words(bits.data(), size, 0, divide_up(size, 8));
 }
 
 // Hashes that come up often in a sample, ascending.
@@ -57,14 +80,15 @@ Copies::Copies(const Rows& rows, const Grouping& grouping, int threads, Interrup
   });
   for (const Range& of_class : grouping.classes()) {
     std::vector<std::vector<uint32_t>> groups(frequent.size());
+    std::vector<Bits> firsts(frequent.size());  // of each group
     for (int64_t position = of_class.begin; position < of_class.end; ++position) {
       const int16_t mine = kind[static_cast<size_t>(position)];
       if (mine == kNone) continue;
       const int64_t row = grouping.row(position);
       std::vector<uint32_t>& group = groups[static_cast<size_t>(mine)];
-      const bool equal = group.empty() || std::memcmp(rows.row(group.front()), rows.row(row),
-                                                      static_cast<size_t>(row_bytes(rows))) == 0;
-      if (equal) group.push_back(static_cast<uint32_t>(row));
+      Bits& first = firsts[static_cast<size_t>(mine)];
+      if (group.empty()) first = bits_of(rows, row);
+      if (first == bits_of(rows, row)) group.push_back(static_cast<uint32_t>(row));
     }
     for (std::vector<uint32_t>& group : groups) {
       most_ = std::max(most_, static_cast<int64_t>(group.size()));

@@ -1,4 +1,5 @@
-// Squared distances in float32, for searches that pack nothing: which rows need not be measured.
+// Squared distances in float32: which rows need not be measured, where nothing is packed or where
+// the screen cannot tell rows apart.
 //
 // Every operation is rounded relative to its result, so the sum of squares is known up to a
 // relative error that d alone decides, wherever the rows lie: nothing is centred or scaled. Cost:
@@ -37,17 +38,24 @@ inline void estimate(const float* query, const T* const* rows, int64_t d, float*
 template <typename T>
 void estimate_rows(const EstimateTask& task) {
   constexpr int kRows = 4;
-  const T* rows[kRows];
-  int64_t i = 0;
+  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while some are estimated
+  const int64_t size = task.d * static_cast<int64_t>(sizeof(T));
   const auto row = [&](int64_t at) {
     return static_cast<const T*>(task.rows) + task.picked[at] * task.d;
   };
-  for (; i + kRows <= task.count; i += kRows) {
-    for (int r = 0; r < kRows; ++r) rows[r] = row(i + r);
-    estimate<kRows>(task.query, rows, task.d, task.squared_distances + i);
-  }
-  for (; i < task.count; ++i) {
-    rows[0] = row(i);
+  const int64_t groups = task.count / kRows;
+  visit_ahead(
+      groups, rows_ahead(kBytesAhead, size * kRows, 8),
+      [&](int64_t group) {
+        for (int r = 0; r < kRows; ++r) prefetch_row(row(group * kRows + r), size);
+      },
+      [&](int64_t group) {
+        const T* rows[kRows];
+        for (int r = 0; r < kRows; ++r) rows[r] = row(group * kRows + r);
+        estimate<kRows>(task.query, rows, task.d, task.squared_distances + group * kRows);
+      });
+  for (int64_t i = groups * kRows; i < task.count; ++i) {
+    const T* const rows[] = {row(i)};
     estimate<1>(task.query, rows, task.d, task.squared_distances + i);
   }
 }

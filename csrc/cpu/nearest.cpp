@@ -97,8 +97,11 @@ float Nearest::make_room(CandidateList& list, double seen) {
 // gets all of its length.
 void Nearest::lengthen(CandidateList& list) const {
   const int64_t length = list_length(*database_, k_);
-  const bool crowded = is_crowded(list) && list.full < length;
-  list.full = crowded ? length : std::min(length, list.full * 4 / 3);
+  if (!is_crowded(list)) {
+    list.full = std::min(length, list.full * 4 / 3);
+  } else {
+    list.full = list.full < length ? length : std::min(longest_list(*database_, k_), list.full * 2);
+  }
 }
 
 bool Nearest::settle(CandidateList& list) {
@@ -218,17 +221,32 @@ float Nearest::guess(const CandidateList& list, double seen) const {
   return screen_.threshold_at(find_cutoff(list, rank));
 }
 
-// Measures what reaches the threshold of the screen that the list's values are of.
+// Measures what reaches the threshold of the screen that the list's values are of. Of many more
+// than k, which the screen could not tell apart, float32 can exclude most.
 void Nearest::refine(CandidateList& list) {
   if (list.count == 0) return;
-  const double* query = widen();
-  const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
   // Where few more than k are left, finding the best of them takes longer than measuring all.
   constexpr int64_t kFewElements = 4096;
   const bool all_at_once = (list.count - k_) * (database_->rows.d + 32) <= kFewElements;
-  take_best_first(
-      list, all_at_once ? list.count : k_, threshold,
-      [this, query](const CandidateList& some, float from) { measure(some, from, query); });
+  if (!all_at_once && list.count > 2 * k_ && may_estimate()) {
+    thread_local std::vector<uint32_t> rows;
+    rows.resize(static_cast<size_t>(list.count));
+    std::transform(list.columns, list.columns + list.count, rows.begin(), [this](uint32_t column) {
+      return static_cast<uint32_t>(database_->grouping.row(column));
+    });
+    estimate(list, rows.data());
+    return measure_best_first(list, k_, estimates_.threshold);
+  }
+  measure_best_first(list, all_at_once ? list.count : k_,
+                     bytes_.space != nullptr ? bytes_.threshold : screen_.threshold);
+}
+
+void Nearest::measure_best_first(CandidateList& list, int64_t best, const float& threshold) {
+  if (list.count == 0) return;
+  const double* query = widen();
+  take_best_first(list, best, threshold, [this, query](const CandidateList& some, float from) {
+    measure(some, from, query);
+  });
 }
 
 void Nearest::refine_kept() {
@@ -275,20 +293,18 @@ void Nearest::look_at_related(Range positions) {
   columns.resize(values.size());
   std::iota(columns.begin(), columns.end(), static_cast<uint32_t>(positions.begin));
   CandidateList list = view(values, columns);
-  if (may_estimate()) {
-    const uint32_t* rows = database_->grouping.rows().data() + positions.begin;
-    database_->kernels->estimate_rows[database_->dtype()]({widen_to_float(), database_->rows.data,
-                                                           database_->rows.d, rows, list.count,
-                                                           values.data()});
-    for (float& value : values) value = -value;
-    drop_below(list, estimates_.threshold);
-  }
+  if (may_estimate()) estimate(list, database_->grouping.rows().data() + positions.begin);
   drop_unrelated(list);
-  if (list.count == 0) return;
-  const double* query = widen();
-  take_best_first(
-      list, k_, estimates_.threshold,
-      [this, query](const CandidateList& some, float from) { measure(some, from, query); });
+  measure_best_first(list, k_, estimates_.threshold);
+}
+
+// Makes the values of a list those of estimates in float32, of the rows given, and drops what they
+// exclude.
+void Nearest::estimate(CandidateList& list, const uint32_t* rows) {
+  database_->kernels->estimate_rows[database_->dtype()](
+      {widen_to_float(), database_->rows.data, database_->rows.d, rows, list.count, list.values});
+  for (int64_t i = 0; i < list.count; ++i) list.values[i] = -list.values[i];
+  drop_below(list, estimates_.threshold);
 }
 
 // Whether float32 holds the query and the rows as they are.
@@ -353,7 +369,7 @@ void Nearest::lower_limit(double limit) {
   limit_ = limit;
   screen_.lower(limit);
   if (bytes_.space != nullptr) bytes_.lower(limit);
-  if (panels_ == nullptr) estimates_.lower(limit, database_->rows.d);
+  if (may_estimate()) estimates_.lower(limit, database_->rows.d);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

@@ -12,6 +12,7 @@
 // screened again, then with a threshold that is certain.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <limits>
 #include <vector>
@@ -54,6 +55,10 @@ struct Found {
 // candidates; this is near the best of both. Candidates to be screened again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 472 : 2 * k + 32;
+}
+// Where the screen cannot tell candidates apart, more of them are estimated at a time.
+inline int64_t longest_list(const Database& database, int64_t k) {
+  return std::max<int64_t>(list_length(database, k), 4 * k + 472);
 }
 inline int64_t first_list_length(const Database& database, int64_t k) {
   constexpr int64_t kShort = 32;
@@ -100,7 +105,7 @@ struct BytePoint {
   double limit(float value, float row_error) const { return space->limit(error, value, row_error); }
 };
 
-// The same for estimates in float32, where nothing is packed: values are minus squared distances.
+// The same for estimates in float32: values are minus squared distances.
 struct EstimatePoint {
   float threshold = -std::numeric_limits<float>::infinity();
 
@@ -155,6 +160,8 @@ class Nearest {
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list);
   void refine_kept();
+  void estimate(CandidateList& list, const uint32_t* rows);
+  void measure_best_first(CandidateList& list, int64_t best, const float& threshold);
   const double* widen() const;
   const float* widen_to_float() const;
   void measure(const CandidateList& list, float from, const double* query);

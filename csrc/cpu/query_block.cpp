@@ -13,7 +13,7 @@ constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
 
 int64_t list_storage(const SearchPlan& plan) {
-  return list_length(plan.database, plan.k) + plan.database.kernels->panel_columns;
+  return longest_list(plan.database, plan.k) + plan.database.kernels->panel_columns;
 }
 
 // Of the panels of some runs, the share before a panel.

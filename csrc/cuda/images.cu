@@ -2,8 +2,7 @@
 // bfloat16, with the norms and the measured rounding that the bounds need (docs/exactness.md).
 //
 // Fused: gathering in class order, widening, moving, rounding, both sums; one warp a row. Cost: one
-// read and one write of the rows, bound by memory. Rotation and cut are the CPU's alone so far. Not
-// yet run on a GPU.
+// read and one write of the rows, bound by memory. Rotation and cut are the CPU's alone so far.
 #include "cuda/bounds.h"
 #include "cuda/device_code.cuh"
 #include "cuda/kernels.h"

@@ -7,8 +7,7 @@
 // the next block loads while this one ends.
 //
 // Cost: 2 · queries · rows · features operations; 4 / (features · tile_rows) bytes written for each
-// of them. Out of scope: wgmma and the bulk copy engine of sm_90a, the next step for that chip. Not
-// yet run on a GPU.
+// of them. Out of scope: wgmma and the bulk copy engine of sm_90a, the next step for that chip.
 #include "cuda/device_code.cuh"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
