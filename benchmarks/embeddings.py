@@ -68,14 +68,18 @@ def embed_copies(
     network.get_submodule("fc").register_forward_pre_hook(
         lambda _, arguments: taken.append(arguments[0].float())
     )
+    device = next(network.parameters()).device
     out = np.empty((count, network.get_submodule("fc").in_features), np.float32)
     network.eval()
-    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=precision == "bf16"):
+    with (
+        torch.inference_mode(),
+        torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16"),
+    ):
         for start in range(0, count, _BATCH):
             picked = torch.arange(start, min(start + _BATCH, count)) % len(pixels)
             batch = cut((pixels[picked] - mean) / deviation, generator)
-            network(batch.contiguous(memory_format=torch.channels_last))
-            out[start : start + _BATCH] = taken.pop().numpy()
+            network(batch.to(device, memory_format=torch.channels_last))
+            out[start : start + _BATCH] = taken.pop().cpu().numpy()
     return out
 
 

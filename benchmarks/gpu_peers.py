@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import functools
-import importlib
 import importlib.util
+import subprocess
+import sys
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -91,10 +93,10 @@ def bare_product(x: Tensor, q: Tensor, k: int) -> Tensor:
 
 LIMIT = "bare bf16 torch.mm"
 
-_PEERS: tuple[tuple[str, str, Search], ...] = (
-    ("KeOps", "pykeops", keops),
+_PEERS: tuple[tuple[str, str, Callable[[Tensor, Tensor, int], Tensor]], ...] = (
     ("cuVS brute force", "cuvs", cuvs),
     ("FAISS GPU flat", "faiss", faiss_gpu),
+    ("KeOps", "pykeops", keops),
 )
 
 
@@ -117,7 +119,7 @@ def searches(device: torch.device) -> dict[str, Search]:
         torch.compiler.reset()  # shapes of earlier cases count against its limit; then it gives up
         found["torch.compile tf32 + topk"] = partial(matmul_topk, float32, True, True)
         found["torch.compile bf16 + topk"] = partial(matmul_topk, bfloat16, False, True)
-        found |= {name: search for name, module, search in _PEERS if _has(module)}
+        found |= {name: search for name, module, search in _PEERS if not _obstacle(module)}
     found[LIMIT] = bare_product
     return found
 
@@ -131,10 +133,20 @@ def missing(device: torch.device) -> dict[str, str]:
         for name, runs, reason in registry.describe()
         if name in ("cuda", "triton") and not runs
     }
-    return reasons | {name: "not installed" for name, module, _ in _PEERS if not _has(module)}
+    return reasons | {name: _obstacle(module) for name, module, _ in _PEERS if _obstacle(module)}
 
 
-def _has(module: str) -> bool:
+@functools.cache
+def _obstacle(module: str) -> str:
+    """Why a library cannot search here; nothing if it can. It tries in a process of its own."""
     if importlib.util.find_spec(module) is None:
-        return False
-    return module != "faiss" or hasattr(importlib.import_module("faiss"), "StandardGpuResources")
+        return "not installed"
+    (search,) = (search.__name__ for _, name, search in _PEERS if name == module)
+    rows = "torch.rand(99, 8, device='cuda')"
+    code = f"import gpu_peers, torch; gpu_peers.{search}({rows}, {rows}, 3)"
+    trial, folder = [sys.executable, "-c", code], Path(__file__).parent
+    try:
+        subprocess.run(trial, cwd=folder, check=True, capture_output=True, timeout=90)
+    except subprocess.SubprocessError as error:
+        return f"a small search failed: {error}".replace(str(trial), "it")
+    return ""
