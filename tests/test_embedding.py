@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, default_collate
 
 from expansive.metrics import balanced_accuracy
 from expansive.train import ThreePhaseTrainer, rebalance_head
+from expansive.train.data import loader
 from expansive.train.embedding import check_head, embed
 from training import blobs, differing, network, states, trainer
 
@@ -77,6 +79,28 @@ def test_logits_are_those_that_the_classes_are_predicted_by(precision: str) -> N
         np.testing.assert_allclose(logits, expected, rtol=1e-5, atol=1e-5)
 
 
+def test_logits_may_be_a_part_of_what_a_network_gives() -> None:
+    given = trainer(Net(after=lambda z: SimpleNamespace(logits=z)), head="fc")
+    expected = trainer(Net(), head="fc").predict_logits(blobs())
+    assert np.array_equal(given.predict_logits(blobs()), expected)
+
+
+def test_every_pass_has_the_batches_and_processes_of_the_settings(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    asked: list[tuple[Any, ...]] = []
+
+    def look(rows: Any, batch_size: int, num_workers: int = 0, **rest: Any) -> Any:
+        asked.append((batch_size, num_workers, rest["collate_fn"]))
+        return loader(rows, batch_size, **rest)
+
+    monkeypatch.setattr("expansive.train.embedding.loader", look)
+    fitted = trainer(batch_size=7, num_workers=3, collate_fn=default_collate)
+    for use in (fitted.expand, fitted.predict, fitted.predict_logits):
+        use(blobs())
+        assert asked.pop() == (7, 3, default_collate)
+
+
 def test_an_embedding_keeps_no_memory_but_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     class FirstToken(nn.Module):
         def __init__(self) -> None:
@@ -103,6 +127,18 @@ def test_a_head_may_be_called_by_keyword() -> None:
     model = Net(call=lambda head, x: head(input=x))
     assert torch.equal(embedding_of(model), model.embedding(blobs().tensors[0]))
     trainer(model, head="fc").fit(blobs())
+
+
+def test_of_a_head_that_is_called_twice_the_last_call_counts() -> None:
+    model = Net(call=lambda head, x: (head(torch.zeros_like(x)), head(x))[1])
+    assert torch.equal(embedding_of(model), model.embedding(blobs().tensors[0]))
+    check_head(model, "fc", blobs(), 3, trainer().accelerator())
+
+
+def test_a_head_that_some_batches_pass_by_is_refused() -> None:
+    model = Net(call=lambda head, x: head(x) if len(x) == 16 else x[:, :3])
+    with pytest.raises(ValueError, match="did not call its module 'fc'"):
+        embed(model, "fc", blobs(), trainer().accelerator(), batch_size=16)
 
 
 def test_a_hook_of_the_head_changes_its_input_once() -> None:
@@ -171,6 +207,11 @@ REFUSED = {
         "fc",
         "not those that its head",
     ),
+    "logits of three dimensions": (
+        Net(nn.Sequential(nn.Linear(5, 3), nn.Unflatten(1, (3, 1)))),
+        "fc",
+        r"network must give logits of shape \[batch, 3\], one per class, not \[4, 3, 1\]",
+    ),
     "too few logits": (Net(nn.Linear(5, 2)), "fc", r"network must give logits .* not \[4, 2\]"),
 }
 
@@ -203,6 +244,8 @@ def linear(weight: float, *bias: float) -> nn.Linear:
 
 ACCEPTED = {
     "shifted logits": Net(after=lambda z: z.log_softmax(1)),
+    "logits shifted far": Net(after=lambda z: z + 30_000),
+    "logits rounded on their way": Net(after=lambda z: z + 4 - 4),
     "dropout": Net(nn.Sequential(nn.Dropout(0.5), nn.Linear(5, 3))),
     "zeros": Net(linear(0.0, 0.0, 0.0, 0.0), after=lambda z: z.log_softmax(1)),
     "a masked class": Net(linear(1.0, 0.0, 1.0, -torch.inf)),
@@ -221,6 +264,21 @@ def test_a_head_that_makes_the_logits_passes(name: str, dtype: torch.dtype) -> N
     head = next(found for found, _ in model.named_modules() if found.endswith("fc"))
     # Where there is a GPU: DataParallel runs on nothing else then.
     check_head(model, head, rows, 3, trainer(cpu=False).accelerator())
+
+
+def test_fewer_rows_than_are_looked_at_are_enough() -> None:
+    logits, labels = check_head(Net(), "fc", blobs((1, 1, 1)), 3, trainer().accelerator())
+    assert logits.shape == (3, 3)
+    assert labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.usefixtures("_own_accelerator_state")
+def test_a_head_that_is_called_in_full_precision_under_autocast_passes() -> None:
+    def full(head: nn.Module, x: Tensor) -> Tensor:
+        with torch.autocast("cpu", enabled=False):
+            return head(x.float())
+
+    check_head(Net(call=full), "fc", blobs(), 3, trainer(mixed_precision="bf16").accelerator())
 
 
 class Augmented(Dataset[Any]):

@@ -1,6 +1,7 @@
 import re
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,28 @@ def test_string_labels(tmp_path, suffix):
     names = np.array(["cat", "dog", "bird"])[Y]
     files.save_arrays(x=X, y=names, **target)
     np.testing.assert_array_equal(load(target)[1], names)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".safetensors", ".parquet"])
+def test_arrays_go_by_the_names_they_were_given(tmp_path, suffix):
+    target = file_arguments(tmp_path, suffix)
+    files.save_arrays(x=X, y=Y, x_key="rows", y_key="kinds", **target)
+    keys = {"y_key": "kinds"} if suffix == ".parquet" else {"x_key": "rows", "y_key": "kinds"}
+    x, y = files.load_arrays(target["path"], **keys)
+    np.testing.assert_array_equal(x, X)
+    np.testing.assert_array_equal(y, Y)
+    with pytest.raises(KeyError, match=r"it holds .*kinds"):
+        files.load_arrays(target["path"])
+
+
+def test_an_archive_holds_arrays_beyond_the_limit_of_small_ones(tmp_path, monkeypatch):
+    # The limit of an entry whose size was not announced is 2 GiB: here less than the arrays.
+    monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 1000)
+    x, y = np.arange(1200.0).reshape(400, 3), np.arange(400)
+    files.save_arrays(tmp_path / "a.npz", x, y)
+    found = files.load_arrays(tmp_path / "a.npz")
+    np.testing.assert_array_equal(found[0], x)
+    np.testing.assert_array_equal(found[1], y)
 
 
 def test_formats_refuse_what_they_cannot_hold_and_leave_nothing(tmp_path):
@@ -260,6 +283,13 @@ def test_a_broken_file_is_named(target):
         load(target)
 
 
+def test_an_array_that_is_called_an_archive_is_named(tmp_path):
+    with (tmp_path / "a.npz").open("wb") as stream:
+        np.save(stream, X)
+    with pytest.raises(ValueError, match=r"a\.npz': it is no \.npz archive"):
+        files.load_arrays(tmp_path / "a.npz")
+
+
 @pytest.mark.parametrize("name", ["a.npz", "packed.npz", "a.parquet"])
 def test_garbled_contents_are_named(tmp_path, name):
     path = tmp_path / name
@@ -314,6 +344,23 @@ def test_arrays_of_objects_are_named_and_never_unpickled(tmp_path):
     np.save(tmp_path / "x.npy", X.astype(object))
     with pytest.raises(ValueError, match=r"x\.npy': array 'x' holds .*save x\.astype\(float\)"):
         files.load_arrays(tmp_path / "x.npy", labels=tmp_path / "y.npy")
+
+
+def test_arrays_of_objects_go_by_the_names_they_were_given(tmp_path):
+    np.savez(tmp_path / "a.npz", rows=X.astype(object), kinds=Y, names=Y.astype(object))
+    for keys, name in ((("rows", "kinds"), "rows"), (("kinds", "names"), "names")):
+        with pytest.raises(ValueError, match=rf"array '{name}' holds .*save {name}\.astype\("):
+            files.load_arrays(tmp_path / "a.npz", *keys)
+
+
+def test_a_file_that_ends_early_is_not_taken_for_one_of_objects(tmp_path):
+    np.save(tmp_path / "x.npy", X)
+    np.save(tmp_path / "y.npy", Y)
+    whole = (tmp_path / "y.npy").read_bytes()
+    (tmp_path / "y.npy").write_bytes(whole[:-8])
+    with pytest.raises(ValueError, match=r"cannot read .*y\.npy") as error:
+        files.load_arrays(tmp_path / "x.npy", labels=tmp_path / "y.npy")
+    assert "objects" not in str(error.value)
 
 
 def test_a_broken_file_of_labels_is_named(tmp_path):

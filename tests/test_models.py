@@ -2,13 +2,15 @@
 
 import math
 import sys
+from collections.abc import Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
 from accelerate import Accelerator
-from torch import nn
+from torch import Tensor, nn
+from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
 from expansive.train import ThreePhaseTrainer
@@ -146,6 +148,81 @@ def test_the_embedding_is_normalised_activated_and_averaged(name: str) -> None:
     torch.testing.assert_close(found, model.norm.bias.detach().relu().expand(2, -1))
 
 
+def conv(x: Tensor, layer: nn.Module, stride: int = 1) -> Tensor:
+    """Convolve with nothing but the weights of a layer."""
+    return F.conv2d(x, layer.weight, stride=stride, padding=layer.weight.shape[-1] // 2)
+
+
+def resnet_by_hand(model: nn.Module, x: Tensor) -> Tensor:
+    x = model.norm(conv(x, model.conv)).relu()
+    for stage, blocks in enumerate(model.stages):
+        for number, block in enumerate(blocks):
+            stride = 2 if stage and not number else 1
+            inner = block.norm1(conv(x, block.conv1, stride)).relu()
+            inner = block.norm2(conv(inner, block.conv2))
+            half = (inner.shape[1] - x.shape[1]) // 2
+            x = (inner + F.pad(x[:, :, ::stride, ::stride], (0, 0, 0, 0, half, half))).relu()
+    return model.fc(x.mean((2, 3)))
+
+
+def wide_resnet_by_hand(model: nn.Module, x: Tensor) -> Tensor:
+    x = conv(x, model.conv)
+    for stage, blocks in enumerate(model.stages):
+        for number, block in enumerate(blocks):
+            stride = 2 if stage and not number else 1
+            active = block.norm1(x).relu()
+            inner = conv(block.norm2(conv(active, block.conv1, stride)).relu(), block.conv2)
+            x = inner + (conv(active, block.shortcut, stride) if block.shortcut else x)
+    return model.fc(model.norm(x).relu().mean((2, 3)))
+
+
+def densenet_by_hand(model: nn.Module, x: Tensor) -> Tensor:
+    x = conv(x, model.conv)
+    for part in model.stages:
+        inner = x
+        for norm, _, layer in part.body if hasattr(part, "body") else part[:1]:
+            inner = conv(norm(inner).relu(), layer)
+        x = torch.cat([x, inner], 1) if hasattr(part, "body") else F.avg_pool2d(inner, 2)
+    return model.fc(model.norm(x).relu().mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("name", "by_hand"),
+    [
+        ("resnet14", resnet_by_hand),
+        ("wrn-16-2", wide_resnet_by_hand),
+        ("densenet-16-4", densenet_by_hand),
+        ("densenet-bc-22-4", densenet_by_hand),
+    ],
+)
+def test_logits_are_those_of_the_layers_one_after_the_other(
+    name: str, by_hand: Callable[[nn.Module, Tensor], Tensor]
+) -> None:
+    torch.manual_seed(0)
+    model = by_name(name, 3).model.double().eval()
+    for norm in (part for part in model.modules() if isinstance(part, nn.BatchNorm2d)):
+        nn.init.uniform_(norm.weight, 0.5, 1.0)
+        nn.init.uniform_(norm.bias, -0.5, 0.5)
+    images = torch.randn(2, 3, 13, 16, dtype=torch.float64)
+    torch.testing.assert_close(model(images), by_hand(model, images))
+
+
+@pytest.mark.parametrize("name", SMALL)
+def test_first_weights_are_normal_and_as_large_as_he_et_al_draw_them(name: str) -> None:
+    torch.manual_seed(0)
+    for layer in by_name(name, 40).model.modules():
+        if isinstance(layer, nn.Conv2d | nn.Linear):
+            drawn = layer.weight.detach().flatten() * (layer.weight[0].numel() / 2) ** 0.5
+            # Five standard errors; a uniform one of this size ends at the root of 3.
+            assert abs(float(drawn.std()) - 1) < 5 / (2 * len(drawn)) ** 0.5
+            assert float(drawn.abs().max()) > 1.8
+
+
+def test_images_have_colours_unless_it_is_said() -> None:
+    for model in (resnet(8, 2), wide_resnet(10, 1, 2), densenet(10, 4, 2), by_name("wrn-10-1", 2)):
+        assert getattr(model, "model", model).conv.in_channels == 3
+
+
 @pytest.mark.parametrize("name", SMALL)
 def test_three_phases_train_it(name: str) -> None:
     torch.manual_seed(0)
@@ -189,6 +266,7 @@ def test_new_weights_of_a_normed_head_have_length_one() -> None:
     head.reset_parameters()
     assert not torch.equal(head.weight, before)
     torch.testing.assert_close(head.weight.norm(dim=1), torch.ones(4))
+    assert head.weight.min() < 0 < head.weight.max()
 
 
 def test_norm_head_replaces_a_nested_linear_head() -> None:
@@ -200,6 +278,15 @@ def test_norm_head_replaces_a_nested_linear_head() -> None:
     loss = LDAM().with_counts(torch.tensor([5, 2, 1]))
     loss(model(torch.rand(6, 4)), torch.arange(6) % 3).backward()
     assert float(model[1][1].weight.grad.abs().sum()) > 0
+
+
+def test_norm_head_takes_the_head_fc_and_leaves_cosines_and_device_as_they_are() -> None:
+    with torch.device("meta"):
+        model = resnet(8, 3)
+    head = norm_head(model).fc
+    assert isinstance(head, NormedLinear)
+    assert head.scale == 1
+    assert head.weight.device.type == "meta"
 
 
 # Names ------------------------------------------------------------------------------------------
@@ -233,6 +320,7 @@ def test_a_timm_model_comes_with_its_own_head() -> None:
     assert head == "1.1"
     rows = TensorDataset(torch.rand(3, 2, 4, 4), torch.arange(3))
     assert embed(model, head, rows, Accelerator(cpu=True)).x.shape == (3, 6)
+    assert model(rows.tensors[0]).shape == (3, 5)
     normed = by_name("timm:tiny", 5, 2, normed_head=True).model
     assert isinstance(normed[1][1], NormedLinear)
 
@@ -272,6 +360,7 @@ def test_checking_a_name_draws_no_random_number() -> None:
             r"unknown model 'vit'; give resnetDEPTH .*wrn-.*densenet-.*densenet-bc-.*timm:NAME",
         ),
         ("resnet", "unknown model 'resnet'"),
+        ("resnet32x", "unknown model 'resnet32x'"),
         ("wrn-16", "unknown model 'wrn-16'"),
         ("densenet-40-12-3", "unknown model 'densenet-40-12-3'"),
         ("resnet9", "depth must be 6 n [+] 2, .*not 9"),
@@ -288,6 +377,12 @@ def test_checking_a_name_draws_no_random_number() -> None:
 def test_bad_names_are_refused(name: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         check_name(name)
+
+
+def test_checking_a_name_looks_at_the_width_too() -> None:
+    check_name("resnet8", width=4)
+    with pytest.raises(ValueError, match="width must be at least 1, not 0"):
+        check_name("resnet8", width=0)
 
 
 @pytest.mark.parametrize("name", SMALL)
@@ -307,6 +402,7 @@ def test_bad_arguments_are_refused(name: str) -> None:
         ((0, 2), "in_features must be at least 1"),
         ((2, 0), "out_features must be at least 1"),
         ((2, 2, 0.0), "scale must be above 0, not 0.0"),
+        ((2, 2, math.nan), "scale must be above 0, not nan"),
     ],
 )
 def test_bad_arguments_of_a_normed_head_are_refused(

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
 import numpy as np
 import pytest
 
 import expansive as ex
 from cases import BACKENDS_UNDER_TEST, ISAS
+from expansive import arrays
 from expansive.backends import registry
 
 X, Y = np.eye(4, dtype=np.float32), [0, 1, 0, 1]
@@ -41,6 +46,47 @@ def test_a_backend_that_cannot_run_says_why_and_never_falls_back(
         ex.neighbors(X, Y, 1, backend="cpu")
     assert registry.default_backend_name() != "cpu"
     assert ("cpu", False, "it was taken out") in registry.describe()
+
+
+def test_the_compiled_backend_hands_on_threads_and_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    from expansive.backends import cpu
+
+    given: dict[str, tuple[Any, ...]] = {}
+
+    def watched(owner: Any, name: str) -> Callable[..., Any]:
+        def call(*arguments: Any) -> Any:
+            given[name] = arguments
+            return getattr(owner, name)(*arguments)
+
+        return call
+
+    def with_watched(owner: str, name: str) -> Callable[..., Any]:
+        make = watched(core, owner)
+
+        def made(*arguments: Any) -> Any:
+            return SimpleNamespace(**{name: watched(make(*arguments), name)})
+
+        return made
+
+    core, threads, budget, expected = cpu._core, 3, 1 << 22, 7
+    names = {name: watched(core, name) for name in ("scan", "fingerprint", "interpolate")}
+    index, tables = with_watched("Index", "search"), with_watched("PartnerTables", "synthesize")
+    monkeypatch.setattr(cpu, "_core", SimpleNamespace(**names, Index=index, PartnerTables=tables))
+
+    x, out = arrays.as_rows(2 * X), arrays.as_rows(np.empty((2, 4), np.float32))
+    codes, rows = np.array(Y), np.arange(4)
+    made = cpu.build_index(x, 2.0, codes, 2, "cosine", expected, threads, budget)
+    assert (given["Index"][2], given["Index"][-3:]) == (2.0, (expected, threads, budget))
+    made.search(x, codes, rows, 1, "enemy", threads, budget)
+    assert given["search"][-2:] == (threads, budget)
+    start = np.array([0, 1])
+    partners = registry.Partners(2 * start, start, rows[:1], start, rows[1:2], 5, 0.0, 1.0)
+    cpu.synthesize(x, partners, range(2), out, threads)
+    cpu.interpolate(x, rows[:2], rows[2:], np.ones(2), out, threads)
+    cpu.scan(x, threads)
+    cpu.fingerprint(x, threads)
+    for name in ("synthesize", "interpolate", "scan", "fingerprint"):
+        assert given[name][-1] == threads
 
 
 @pytest.mark.parametrize("isa", ISAS)

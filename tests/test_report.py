@@ -1,6 +1,7 @@
 import dataclasses
 import io
 import json
+import re
 import subprocess
 import sys
 from html.parser import HTMLParser
@@ -175,6 +176,134 @@ def test_writing_to_a_missing_folder_leaves_nothing(evaluation, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+# ---- the pictures -----------------------------------------------------------------------------
+
+COUNTS, ORDER = np.array([30, 400, 10, 90, 90]), [1, 3, 4, 0, 2]
+
+
+@pytest.fixture
+def draw(monkeypatch):
+    """Give the figures of an evaluation by their titles, before they become text."""
+    from expansive.report import figures
+
+    def drawn(evaluation):
+        kept = []
+        monkeypatch.setattr(figures, "to_svg", lambda figure: kept.append(figure) or "")
+        titles = [panel.title for panel in figures.panels(evaluation)]
+        return dict(zip(titles, kept, strict=True))
+
+    return drawn
+
+
+def words_of(labels):
+    return [label.get_text() for label in labels]
+
+
+def test_a_line_goes_from_before_to_after_for_each_class_the_largest_first(draw):
+    e = make_evaluation(5, train_counts=COUNTS)
+    figures = draw(e)
+    for title, before, after in [
+        ("Recall per class", 100 * e.before.recall, 100 * e.after.recall),
+        ("Generalization gap per class", e.gap_before, e.gap_after),
+        ("Head weights per class", e.head_norms_before, e.head_norms_after),
+    ]:
+        (axes,) = figures[title].axes
+        lines, *dots = axes.collections
+        for shown, label, values in zip(dots, ("before", "after"), (before, after), strict=True):
+            assert shown.get_label() == label
+            expected = np.column_stack([values[ORDER], range(5)])
+            np.testing.assert_array_equal(shown.get_offsets(), expected)
+        ends = [line[:, 0] for line in lines.get_segments()]
+        np.testing.assert_array_equal(ends, np.column_stack([before, after])[ORDER])
+        names = [f"kind {c} ({COUNTS[c]})" for c in ORDER]
+        assert words_of(axes.get_yticklabels()) == names
+        assert axes.yaxis_inverted()
+    left, right = figures["Recall per class"].axes[0].get_xlim()
+    assert left < 0
+    assert right > 100
+
+
+def test_confusions_are_shares_of_the_true_class(draw):
+    e = make_evaluation(5, train_counts=COUNTS)
+    counts = e.before.confusion.copy()
+    counts[3] = 0  # a class without test rows
+    e = dataclasses.replace(e, before=dataclasses.replace(e.before, confusion=counts))
+    pair = draw(e)["Confusion"].axes
+    for axes, title, scores in zip(pair, ("before", "after"), (e.before, e.after), strict=True):
+        matrix = scores.confusion[ORDER][:, ORDER]
+        share = 100 * matrix / np.maximum(matrix.sum(axis=1)[:, None], 1)
+        assert axes.get_title("left") == title
+        np.testing.assert_allclose(axes.images[0].get_array(), share)
+        shown = {text.get_position(): text.get_text() for text in axes.texts}
+        rounded = {(j, i): f"{v:.0f}" for (i, j), v in np.ndenumerate(share) if v >= 0.5}
+        assert shown == rounded
+        assert words_of(axes.get_xticklabels()) == [f"kind {c}" for c in ORDER]
+    assert words_of(pair[0].get_yticklabels()) == [f"kind {c}" for c in ORDER]
+    assert (pair[0].get_xlabel(), pair[0].get_ylabel()) == ("predicted", "true")
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "named", "counted"),
+    [(12, True, True), (13, True, False), (40, True, False), (41, False, False)],
+)
+def test_many_classes_lose_their_numbers_and_more_their_names(draw, n_classes, named, counted):
+    figures = draw(make_evaluation(n_classes))
+    recall, confusion = figures["Recall per class"].axes[0], figures["Confusion"].axes[0]
+    for axes in (recall, confusion):
+        assert words_of(axes.get_yticklabels())[0].startswith("kind 0") == named
+    assert recall.get_ylabel() == ("" if named else "rank of the class by training rows")
+    assert bool(confusion.texts) == counted
+
+
+def test_the_smallest_grown_class_is_drawn_among_the_classes_nearest_to_it(draw):
+    from scipy.spatial.distance import pdist
+
+    # Class 4 is nearest by a single row, and classes 0 and 1 are too far to be drawn.
+    train = [[50, 0], [51, 0], [40, 0], [41, 0], [8, 0], [9, 0], [5, 0], [6, 0], [3, 0], [90, 0]]
+    own, made, test = [[0, 0], [0, 1]], [[0.5, 0], [1, 1], [0, 0.25]], [[0, 2]]
+    sample = metrics.EmbeddingSample(
+        np.array([*train, *own], np.float32),
+        np.repeat(np.arange(6), 2),
+        np.array([*made, [4, 0]], np.float32),
+        np.array([5, 5, 5, 4]),
+        np.array([*test, [7, 7]], np.float32),
+        np.array([5, 0]),
+    )
+    evaluation = make_evaluation(6, train_counts=2 ** np.arange(10, 4, -1), sample=sample)
+    pair = draw(evaluation)["The embeddings of 'kind 5'"].axes
+    enemies = {f"kind {c}, training": train[2 * c : 2 * c + 2] for c in (4, 3, 2)}
+    mine = {"kind 5, test": test, "kind 5, training": own}
+    expected = [enemies | mine, enemies | {"kind 5, synthetic": made} | mine]
+    for axes, rows, inside in zip(pair, expected, (own, made + own), strict=True):
+        shown = {dots.get_label(): dots.get_offsets() for dots in axes.collections}
+        assert list(shown) == list(rows)
+        # Two features are turned, not flattened: distances stay.
+        distances = pdist(np.concatenate(list(rows.values())))
+        np.testing.assert_allclose(pdist(np.concatenate(list(shown.values()))), distances, 1e-5)
+        framed = np.concatenate([shown[label] for label in rows if rows[label] in (own, made)])
+        assert len(framed) == len(inside)
+        (frame,) = axes.patches
+        np.testing.assert_allclose(
+            frame.get_bbox().get_points(), [framed.min(axis=0), framed.max(axis=0)]
+        )
+
+
+def test_long_names_are_cut(draw):
+    figures = draw(make_evaluation(classes=["of the longest kind that there is"] * 4))
+    shown = words_of(figures["Recall per class"].axes[0].get_yticklabels())
+    assert shown == ["of the longest kind that …"] * 4
+    assert words_of(figures["Confusion"].axes[0].get_yticklabels()) == ["of the longes…"] * 4
+
+
+def test_pictures_are_as_wide_as_their_place_and_in_the_font_of_the_page(text):
+    for tag in re.findall("<svg[^>]*>", text):
+        assert 'role="img"' in tag
+        assert "viewBox=" in tag
+        assert not re.search(" (width|height)=", tag)
+    assert "DejaVu" not in text
+    assert "<metadata" not in text
+
+
 # ---- the words --------------------------------------------------------------------------------
 
 
@@ -243,9 +372,11 @@ def test_importing_report_draws_on_nothing_heavy():
     assert done.stdout.strip() == "[]"
 
 
-def test_drawing_leaves_the_settings_of_matplotlib_alone(evaluation, tmp_path):
+def test_drawing_leaves_the_settings_of_matplotlib_alone(evaluation, tmp_path, monkeypatch):
     import matplotlib
 
+    # A setting of nobody else's: a page drawn earlier must not have left its own here.
+    monkeypatch.setitem(matplotlib.rcParams, "font.size", 3.25)
     before = dict(matplotlib.rcParams)
     report.write_html(evaluation, tmp_path / "report.html")
     assert dict(matplotlib.rcParams) == before

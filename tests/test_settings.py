@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gc
 import json
 from functools import partial
 from pathlib import Path
@@ -169,6 +168,47 @@ def test_what_the_run_is_about_is_recorded_beside_the_settings(tmp_path: Path) -
     assert recorded | {"data": "digits", "width": 4, "lr": 0.1} == recorded
 
 
+def test_the_defaults_are_those_of_the_published_schedule() -> None:
+    expected: dict[str, Any] = {
+        "loss": "ce",
+        "head_loss": None,
+        "epochs": 200,
+        "head_epochs": 10,
+        "batch_size": 128,
+        "optimizer": None,
+        "lr": 0.1,
+        "momentum": 0.9,
+        "weight_decay": 2e-4,
+        "schedule": "cosine",
+        "warmup_epochs": 5,
+        "method": "eos",
+        "sampling_strategy": "auto",
+        "k": None,
+        "enemies": "nearest",
+        "expansion": [0.0, 1.0],
+        "reinit_head": False,
+        "val_fraction": 0.1,
+        "select": "best",
+        "patience": None,
+        "seed": 0,
+        "cpu": False,
+        "mixed_precision": "no",
+        "collate_fn": None,
+    }
+    assert Settings(mixed_precision="no").record() == expected
+
+
+def test_what_decides_no_result_is_not_recorded(tmp_path: Path) -> None:
+    others: dict[str, Any] = {
+        "checkpoint_dir": tmp_path,
+        "log_path": tmp_path / "log.jsonl",
+        "num_workers": 2,
+        "progress": True,
+        "on_epoch": print,
+    }
+    assert trainer(**others).record() == trainer().record()
+
+
 # Callables --------------------------------------------------------------------------------------
 
 
@@ -220,6 +260,35 @@ def test_each_trainer_has_its_own_precision() -> None:
 
 
 @pytest.mark.usefixtures("_no_launcher")
+def test_every_pass_of_a_network_has_the_precision_of_its_trainer() -> None:
+    seen: set[bool] = set()
+
+    class Watched(nn.Identity):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.add(torch.is_autocast_enabled("cpu"))
+            return x
+
+    model = network()
+    model.body[3] = Watched()
+    trainer(model, mixed_precision="bf16").fit(blobs())
+    assert seen == {True}
+
+
+@pytest.mark.usefixtures("_no_launcher")
+def test_the_device_is_the_cpu_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[dict[str, Any]] = []
+
+    class Watched(Accelerator):
+        def __init__(self, **options: Any) -> None:
+            asked.append(options)
+            super().__init__(**options)
+
+    monkeypatch.setattr("expansive.train.settings.Accelerator", Watched)
+    Settings(cpu=True).accelerator()
+    assert asked == [{"cpu": True, "mixed_precision": "no"}]
+
+
+@pytest.mark.usefixtures("_no_launcher")
 def test_precision_is_what_accelerate_launch_was_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")
     fitted = trainer(unnormed())
@@ -236,8 +305,9 @@ def test_the_precision_of_an_accelerator_in_use_is_not_changed() -> None:
     with pytest.raises(ValueError, match=r"mixed_precision is 'no'.*'bf16': give the same"):
         trainer()
     assert theirs.mixed_precision == "bf16"
+    # One that only holds itself alive is in nobody's way.
+    theirs.itself = theirs
     del theirs
-    gc.collect()
     trainer().expand(blobs())
 
 
@@ -266,6 +336,7 @@ def test_training_in_another_precision_between_epochs_changes_none() -> None:
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
+        ({"head": ""}, "head must name a module of the model, and '' does not"),
         ({"head": "classifier.9"}, "its last are body.2, body.3, classifier, .*0, classifier.1$"),
         ({"loss": "hinge"}, "unknown loss 'hinge'; choose one of 'ce'"),
         ({"method": "adasyn"}, "unknown method 'adasyn'; choose one of 'eos', 'smote', 'random'"),
@@ -286,6 +357,12 @@ def test_training_in_another_precision_between_epochs_changes_none() -> None:
         ({"seed": -1}, r"seed must be an integer in \[0, 2\*\*64\)"),
         ({"momentum": -0.1}, "momentum must be at least 0"),
         ({"val_fraction": 1.0}, r"val_fraction must be in \[0, 1\)"),
+        ({"val_fraction": -0.1}, r"val_fraction must be in \[0, 1\), not -0.1"),
+        ({"val_fraction": np.nan}, r"val_fraction must be in \[0, 1\), not nan"),
+        ({"lr": np.nan}, "lr must be above 0, not nan"),
+        ({"momentum": np.nan}, "momentum must be at least 0, not nan"),
+        ({"weight_decay": -1e-4}, "weight_decay must be at least 0, not -0.0001"),
+        ({"num_workers": -1}, "num_workers must be an integer of at least 0; got -1"),
         ({"schedule": print}, "unknown schedule <built-in function print>; choose one of"),
         ({"about": {"lr": 1}}, "about names 'lr', which is a setting: call it something else"),
     ],
@@ -293,6 +370,13 @@ def test_training_in_another_precision_between_epochs_changes_none() -> None:
 def test_bad_settings_are_refused(settings: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         trainer(**settings)
+
+
+@pytest.mark.parametrize(
+    "name", ["momentum", "weight_decay", "val_fraction", "warmup_epochs", "num_workers"]
+)
+def test_zero_is_enough_where_nothing_is_a_choice(name: str) -> None:
+    assert getattr(trainer(**{name: 0}), name) == 0
 
 
 @pytest.mark.parametrize(

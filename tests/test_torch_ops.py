@@ -61,6 +61,13 @@ def test_nearest_is_the_search(dtype: torch.dtype, relation: str, metric: str) -
         assert torch.equal(mine, theirs)
 
 
+def test_nearest_looks_for_enemies_by_euclidean_distance_unless_told() -> None:
+    x, y = data()
+    expected = ex.neighbors(x, y, 3, "enemy", metric="euclidean")
+    for mine, theirs in zip(torch_ops.nearest(x, y, 3), expected, strict=True):
+        assert torch.equal(mine, theirs)
+
+
 def test_nearest_carries_no_gradient() -> None:
     x, y = data()
     dist, idx = torch_ops.nearest(x.requires_grad_(), y, 3)
@@ -118,6 +125,19 @@ def test_a_sum_next_to_a_tie_is_not_rounded_twice(interpolate: str) -> None:
     assert rows.item() == base
 
 
+@pytest.mark.parametrize("interpolate", INTERPOLATIONS)
+def test_a_sum_just_above_a_tie_is_rounded_up(interpolate: str) -> None:
+    """The sum is 1 + ulp / 2 + 0.63 * 2**-52: odd in float64, and next to it lies the tie."""
+    start, difference, weight = 1.0, 133153 * 2.0**-23, 16515011 * 2.0**-42
+    x = torch.tensor([[start], [start + difference]])
+    rows = INTERPOLATIONS[interpolate](
+        x, torch.tensor([0]), torch.tensor([1]), torch.tensor([weight])
+    )
+    assert rows.item() == 1 + 2.0**-23
+    factors = (np.array([value], np.float32) for value in (weight, difference, start))
+    assert reference.fma32(*factors).tolist() == [1 + 2.0**-23]
+
+
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_torch_arithmetic_has_the_bits_of_the_kernel(
     dtype: torch.dtype, monkeypatch: pytest.MonkeyPatch
@@ -126,8 +146,9 @@ def test_torch_arithmetic_has_the_bits_of_the_kernel(
     given = drawn(50, 60, wide(dtype))
     whole = torch_ops.interpolate(x, *given)
     assert torch.equal(anywhere(x, *given), whole)
-    monkeypatch.setattr(torch_ops, "_SLICE", 17)
-    assert torch.equal(anywhere(x, *given), whole)
+    for elements in (17, 3):  # of rows of five
+        monkeypatch.setattr(torch_ops, "_SLICE", elements)
+        assert torch.equal(anywhere(x, *given), whole)
 
 
 @pytest.mark.parametrize("interpolate", INTERPOLATIONS)
@@ -148,6 +169,14 @@ def test_no_features(interpolate: str) -> None:
 def test_no_rows(interpolate: str) -> None:
     given = (entry[:0] for entry in drawn(1, 60, torch.float32))
     assert INTERPOLATIONS[interpolate](data()[0], *given).shape == (0, 5)
+
+
+def test_the_kernel_has_as_many_threads_as_torch(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[int] = []
+    monkeypatch.setattr(torch_ops.cpu, "interpolate", lambda *given: asked.append(given[-1]))
+    monkeypatch.setattr(torch, "get_num_threads", lambda: 3)
+    torch_ops.interpolate(data()[0], *drawn(2, 60, torch.float32))
+    assert asked == [3]
 
 
 def test_rows_that_are_not_contiguous() -> None:
@@ -211,6 +240,8 @@ def test_a_plan_of_other_rows_is_refused_by_shape_alone() -> None:
     torch_ops.generate(plan, moved)
     with pytest.raises(ValueError, match=r"x has shape \(59, 5\)"):
         torch_ops.generate(plan, x[1:])
+    with pytest.raises(ValueError, match=r"x has shape \(60, 4\)"):
+        torch_ops.generate(plan, x[:, 1:])
 
 
 # ---- gradients --------------------------------------------------------------------------------
