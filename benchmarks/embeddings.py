@@ -61,7 +61,9 @@ def embed_copies(
 ) -> data.Float32:
     """Embed `count` windows, the data set in its order over and over, each time cut anew."""
     plain = to_torch(rows)
-    mean, deviation = (torch.from_numpy(a)[:, None, None] for a in (plain.mean, plain.deviation))
+    mean, deviation = (
+        torch.from_numpy(a)[:, None, None].float() for a in (plain.mean, plain.deviation)
+    )
     pixels = torch.from_numpy(np.ascontiguousarray(np.moveaxis(rows.x, -1, 1)))
     generator = torch.Generator().manual_seed(seed)
     taken: list[Tensor] = []

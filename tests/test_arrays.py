@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from types import SimpleNamespace
 from typing import Any
 
@@ -180,6 +181,31 @@ def test_labels_and_row_numbers_in_bfloat16_are_numbers() -> None:
         ex.neighbors(np.eye(4), None, 1, "any", queries=y)
 
 
+class Kind(Enum):
+    COMMON = "common"
+    RARE = "rare"
+
+
+class Word(str, Enum):
+    RARE_A = "rare_a"
+    RARE_B = "rare_b"
+
+
+@pytest.mark.parametrize("members", [Kind, Word])
+def test_members_of_an_enumeration_count_as_their_values(members: type[Enum]) -> None:
+    y = [member for member in members for _ in range(2)]
+    for labels in (y, np.array(y, dtype=object)):
+        classes, codes = arrays.as_labels(labels, 4)
+        assert classes.tolist() == [member.value for member in members]
+        assert codes.tolist() == [0, 0, 1, 1]
+
+
+def test_objects_of_python_and_numpy_are_one_type() -> None:
+    classes, codes = arrays.as_labels(np.array([np.int64(3), 3, 5], dtype=object), 3)
+    assert classes.tolist() == [3, 5]
+    assert codes.tolist() == [0, 0, 1]
+
+
 def test_labels_are_encoded_once() -> None:
     labels = arrays.as_labels(["b", "a", "b"], 3)
     assert arrays.as_labels(labels, 3) is labels
@@ -209,3 +235,45 @@ def test_largest_in_rows_of_more_elements_than_are_looked_at_at_once(dtype: str)
     rows = arrays.as_rows(x) if dtype == "float32" else given
     expected = np.abs(x).max(axis=1) if dtype == "float32" else (bits & 0x7FFF).max(axis=1)
     assert (rows.largest_in_rows() == expected).all()
+
+
+def test_largest_in_rows_that_are_longer_than_what_is_looked_at_at_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("expansive.arrays.rows._ELEMENTS_AT_ONCE", 2)
+    rows = arrays.as_rows(np.array([[1.0, -3.0, 2.0], [0.5, 0.0, 0.25]]))
+    assert rows.largest_in_rows().tolist() == [3.0, 0.5]
+
+
+def test_values_whose_squares_overflow_are_refused() -> None:
+    rows, limit = arrays.as_rows(np.ones((2, 2))), 2.0**500
+    arrays.require_finite(rows, -1, limit)
+    with pytest.raises(ValueError, match=r"x holds .* up to 3\.27e.150, whose squares overflow"):
+        arrays.require_finite(rows, -1, float(np.nextafter(limit, np.inf)))
+
+
+# ---- output -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("shape", [(5, 3), (4, 2), (3, 4), (12,)])
+def test_an_output_of_another_shape_is_refused(shape: tuple[int, ...]) -> None:
+    rows = arrays.as_rows(np.ones((6, 3)))
+    with pytest.raises(ValueError, match=rf"out has shape \({shape[0]},.*; it must be \(4, 3\)"):
+        arrays.as_output(np.empty(shape), (4, 3), None, rows)
+
+
+@pytest.mark.train
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16", "float32", "float64"])
+def test_an_output_on_a_device_begins_where_the_rows_end_and_not_before(
+    dtype: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    import fake_device
+
+    fake_device.pretend_cuda(monkeypatch)
+    memory = torch.zeros(8, 3, dtype=getattr(torch, dtype))
+    rows = arrays.as_rows(memory[:5], device=True)
+    assert arrays.as_output(memory[5:], (3, 3), None, rows).shape == (3, 3)
+    with pytest.raises(ValueError, match="out overlaps x"):
+        arrays.as_output(memory[4:], (4, 3), None, rows)

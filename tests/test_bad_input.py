@@ -81,6 +81,31 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "mixed labels": (
         {"y": np.array(["a", *[1] * 56], object)}, TypeError, ["y mixes", "int, str", "str(label)"],
     ),
+    "numbers and text in a list": (
+        {"y": ["1", *[1] * 56]}, TypeError, ["y mixes", "int, str", "str(label)"],
+    ),
+    "NaN beside text in a list": (
+        {"y": ["a", float("nan"), *["b"] * 55]}, ValueError, ["y[1] is missing (nan)", "drop"],
+    ),
+    "no date": (
+        {"y": np.array([np.datetime64("NaT"), *[np.datetime64("2020-01-01")] * 56])},
+        ValueError, ["y[0] is missing", "NaT"],
+    ),
+    "sets for labels": (
+        {"y": np.array([frozenset({i % 2}) for i in range(57)])},
+        TypeError, ["y holds labels of type frozenset", "str(label)"],
+    ),
+    "tuples for labels": (
+        {"y": pd.Series([(i % 2, 0) for i in range(57)])},
+        TypeError, ["y holds labels of type tuple", "str(label)"],
+    ),
+    "embeddings in a column": (
+        {"x": pd.DataFrame({"id": np.arange(57.0), "emb": list(X)})},
+        TypeError, ["column 'emb'", "np.stack(x['emb'])"],
+    ),
+    "a series of embeddings": (
+        {"x": pd.Series(list(X))}, TypeError, ["x is an array of arrays", "np.stack(x)"],
+    ),
     "labels of None": ({"y": [None] * 57}, ValueError, ["y[0] is missing (None)", "drop"]),
     "missing labels of pandas": (
         {"y": pd.array(NAMES, dtype="Int64")}, ValueError, [MISSING, "fillna"],

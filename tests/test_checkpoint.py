@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import nn
 from torch.utils.data import TensorDataset
 
 from expansive.train import rebalance_head
@@ -25,6 +25,8 @@ from expansive.train.checkpoint import (
     checkpoints,
     load,
     save,
+    snapshot,
+    without_numpy,
 )
 from training import (
     Killed,
@@ -184,12 +186,73 @@ def test_the_seconds_before_an_interruption_count(tmp_path: Path) -> None:
     assert saved == resumed.seconds
 
 
+def one(number: float) -> Checkpoint:
+    """Make a checkpoint of one number, always of the same name."""
+    return Checkpoint(Progress("head", epoch=1), {"model": {"w": torch.tensor(number)}}, {})
+
+
 def test_saving_replaces_a_checkpoint_of_the_same_name(tmp_path: Path) -> None:
     for number in (1.0, 2.0):
-        weights: dict[str, dict[str, Tensor]] = {"model": {"w": torch.tensor(number)}}
-        save(tmp_path, Checkpoint(Progress("head", epoch=1), weights, {}))
+        save(tmp_path, one(number))
     assert [path.name for path in tmp_path.iterdir()] == ["2-head-00001"]
     assert load(tmp_path / "2-head-00001").weights["model"]["w"] == 2.0
+
+
+def test_a_failing_write_leaves_the_checkpoint_that_it_would_replace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(tmp_path, one(1.0))
+    before = contents(tmp_path)
+
+    def fail(*arguments: Any) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("expansive.train.checkpoint.torch.save", fail)
+    with pytest.raises(OSError, match="disk full"):
+        save(tmp_path, one(2.0))
+    assert contents(tmp_path) == before
+
+
+def test_a_folder_in_folders_that_are_missing_is_made(tmp_path: Path) -> None:
+    save(tmp_path / "runs" / "first", one(1.0))
+    assert load(tmp_path / "runs" / "first" / "2-head-00001").weights["model"]["w"] == 1.0
+
+
+def test_weights_in_another_memory_format_are_saved(tmp_path: Path) -> None:
+    layer = nn.Conv2d(3, 4, 3).to(memory_format=torch.channels_last)
+    assert not layer.weight.is_contiguous()
+    save(tmp_path, Checkpoint(Progress("backbone", epoch=1), {"model": snapshot(layer)}, {}))
+    found = load(tmp_path / "1-backbone-00001").weights["model"]
+    assert differing(layer, found) == set()
+
+
+class Noting(nn.Linear):
+    """A layer that changes the state beside its tensors in place."""
+
+    def __init__(self) -> None:
+        super().__init__(2, 2)
+        self.notes = {"calls": [1]}
+
+    def get_extra_state(self) -> dict[str, list[int]]:
+        return self.notes
+
+
+def test_a_snapshot_stays_as_it_is_when_the_network_goes_on() -> None:
+    layer = Noting()
+    taken, before = snapshot(layer), layer.weight.detach().clone()
+    layer.notes["calls"].append(2)
+    nn.init.zeros_(layer.weight)
+    assert taken["_extra_state"] == {"calls": [1]}
+    assert torch.equal(taken["weight"], before)
+
+
+def test_an_unfinished_folder_that_another_run_removes_meanwhile_is_no_error(
+    tmp_path: Path,
+) -> None:
+    # A link to nothing: listed like a folder, and gone when it is looked at.
+    (tmp_path / ".unfinished-gone").symlink_to(tmp_path / "nowhere")
+    save(tmp_path, one(1.0))
+    assert [path.name for path in checkpoints(tmp_path)] == ["2-head-00001"]
 
 
 def test_unfinished_folders_are_removed_when_no_run_can_still_write_them(tmp_path: Path) -> None:
@@ -199,6 +262,12 @@ def test_unfinished_folders_are_removed_when_no_run_can_still_write_them(tmp_pat
         os.utime(left, (time.time() - age,) * 2)
     trainer(checkpoint_dir=tmp_path).fit_backbone(blobs())
     assert [path.name for path in tmp_path.glob(".unfinished-*")] == [fresh.name]
+
+
+def test_numbers_of_numpy_are_made_plain_however_deep_they_lie() -> None:
+    given = {np.int64(1): (np.float32(0.5), [np.arange(2), "name"])}
+    # Keys and numbers of NumPy equal plain ones, and do not look like them.
+    assert repr(without_numpy(given)) == "{1: (0.5, [[0, 1], 'name'])}"
 
 
 def adam(parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
@@ -283,6 +352,25 @@ def test_a_damaged_file_is_named_with_the_fix(tmp_path: Path, name: str, damage:
     assert f"delete the folder {str(newest)!r}" in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("{}", "'format'"),
+        ("[1]", "list indices"),
+        ('{"format": 2}', "format 2, this version reads 1"),
+        ('{"format": 1, "weights": [], "progress": {"stage": 1}}', "'stage'"),
+    ],
+)
+def test_a_description_of_another_form_is_named_with_the_fix(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    save(tmp_path, one(1.0))
+    (tmp_path / "2-head-00001" / "progress.json").write_text(text)
+    wanted = rf"progress\.json' cannot be read \(.*{said}.*\): delete the folder"
+    with pytest.raises(CheckpointError, match=wanted):
+        load(tmp_path / "2-head-00001")
+
+
 def test_the_fix_for_a_damaged_checkpoint_works(tmp_path: Path) -> None:
     straight = trainer().fit(blobs())
     interrupted(tmp_path, epoch=3)
@@ -321,6 +409,12 @@ def test_the_checkpoint_of_another_run_is_refused(
         trainer(checkpoint_dir=tmp_path, about=about, **change).fit(rows, resume=True)
 
 
+def test_the_checkpoint_of_another_head_is_refused(tmp_path: Path) -> None:
+    interrupted(tmp_path)
+    with pytest.raises(CheckpointError, match=r"written with head='classifier\.1', and this run"):
+        trainer(checkpoint_dir=tmp_path, head="classifier").fit(blobs(), resume=True)
+
+
 def test_labels_in_another_order_are_of_another_run(tmp_path: Path) -> None:
     killed = trainer(checkpoint_dir=tmp_path, on_epoch=kill_after("backbone", 2))
     with pytest.raises(Killed):
@@ -338,7 +432,7 @@ def test_a_checkpoint_that_names_less_can_be_resumed(tmp_path: Path) -> None:
     interrupted(tmp_path)
     path = checkpoints(tmp_path)[-1] / "progress.json"
     content = json.loads(path.read_text())
-    for name in ("train_labels", "val_labels"):
+    for name in ("train_labels", "val_labels", "about"):
         del content["progress"]["settings"][name]
     path.write_text(json.dumps(content))
     resumed = trainer(checkpoint_dir=tmp_path, about={"data": "blobs"})
@@ -373,3 +467,22 @@ def test_resume_without_a_checkpoint_begins_and_without_a_folder_is_refused(tmp_
     assert checkpoints(tmp_path / "new")
     with pytest.raises(ValueError, match="resume=True needs checkpoint_dir"):
         trainer().fit(blobs(), resume=True)
+
+
+def test_what_else_a_run_is_must_be_the_same(tmp_path: Path) -> None:
+    killed = trainer(
+        checkpoint_dir=tmp_path, about={"data": "a"}, on_epoch=kill_after("backbone", 2)
+    )
+    with pytest.raises(Killed):
+        killed.fit(blobs())
+    for other in ({}, {"data": "a", "more": 1}, {"data": "b"}):
+        with pytest.raises(CheckpointError, match=r"written with (about|data)="):
+            trainer(checkpoint_dir=tmp_path, about=other).fit(blobs(), resume=True)
+    trainer(checkpoint_dir=tmp_path, about={"data": "a"}).fit(blobs(), resume=True)
+
+
+def test_epochs_beyond_five_digits_are_found_in_order(tmp_path: Path) -> None:
+    for epoch in (99_999, 100_000, 100_001):
+        save(tmp_path, Checkpoint(Progress("backbone", epoch), {"model": {}}, {}))
+    (tmp_path / "1-backbone-00001.bak").mkdir()
+    assert [path.name[-6:] for path in checkpoints(tmp_path)] == ["100000", "100001"]

@@ -296,3 +296,20 @@ def test_cifar10_as_jpeg_files_is_read_from_one_archive(tmp_path):
     np.savez(tmp_path / "other.npz", x=np.zeros(3))
     with pytest.raises(ValueError, match="holds no CIFAR-10 as JPEG files"):
         datasets.load(f"cifar10-jpeg:{tmp_path / 'other.npz'}")
+
+
+def test_missing_labels_are_no_class(tmp_path):
+    np.savez(tmp_path / "rows.npz", x=np.zeros((8, 3)), y=[0.0, np.nan] * 4)
+    with pytest.raises(ValueError, match=r"y\[1\] is missing"):
+        datasets.load(tmp_path / "rows.npz", "all")
+
+
+@pytest.mark.parametrize("dtype", ["float64", "int64"])
+def test_features_with_a_large_mean_keep_their_differences(tmp_path, dtype):
+    x = (2.0**40 + 8.0 * np.random.default_rng(0).normal(size=(50, 3))).astype(dtype)
+    np.savez(tmp_path / "rows.npz", x=x, y=np.arange(50) % 2)
+    rows = datasets.to_torch(datasets.load(tmp_path / "rows.npz", "all"))
+    inputs = np.stack([rows[i][0].numpy() for i in range(50)])
+    exact = (x - x.mean(axis=0)) / x.std(axis=0)
+    assert inputs.dtype == np.float32
+    np.testing.assert_allclose(inputs, exact, atol=1e-3)

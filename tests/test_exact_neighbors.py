@@ -221,3 +221,19 @@ def test_bad_queries(data):
         neighbors.kneighbors_graph(mode="weights")
     with pytest.raises(ValueError, match="all zeros"):
         ExactNeighbors(metric="cosine").fit(np.zeros((3, 2)))
+
+
+def test_masked_values_are_refused() -> None:
+    x = np.random.default_rng(0).normal(size=(30, 4))
+    masked = np.ma.masked_greater(x, 1.0)
+    with pytest.raises(ValueError, match="X has masked values"):
+        ExactNeighbors(3).fit(masked)
+    with pytest.raises(ValueError, match="X has masked values"):
+        ExactNeighbors(3).fit(x).kneighbors(masked)
+
+
+@pytest.mark.parametrize("n_neighbors", [0, "3", 2.5])
+def test_a_bad_number_of_neighbors_is_named(n_neighbors: object) -> None:
+    fitted = ExactNeighbors(3).fit(np.random.default_rng(0).normal(size=(30, 4)))
+    with pytest.raises(ValueError, match=f"n_neighbors must be an integer .*; got {n_neighbors!r}"):
+        fitted.kneighbors(n_neighbors=n_neighbors)

@@ -166,3 +166,9 @@ def test_importing_metrics_imports_numpy_alone() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "[]"
+
+
+def test_numbers_and_text_for_the_same_labels_are_refused() -> None:
+    x, y = np.zeros((4, 2)), np.array([0, 0, 1, 1])
+    with pytest.raises(TypeError, match=r"train_y are int64 but test_y is .*use one type"):
+        metrics.generalization_gap(x, y, x, y.astype(str))

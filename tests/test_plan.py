@@ -211,3 +211,8 @@ def test_more_neighbors_than_there_are(backend: str) -> None:
     assert set(plan.recipe().partner.tolist()) == set(np.flatnonzero(y == 0).tolist())
     friends = Plan.smote(x, y, {1: 404}, k=1000, backend=backend)
     assert set(friends.recipe().partner.tolist()) == set(np.flatnonzero(y == 1).tolist())
+
+
+def test_more_rows_than_a_number_can_count_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"sampling_strategy asks for \d+ rows; .* 2\*\*63"):
+        Plan.eos(np.eye(4), [0, 0, 1, 1], {0: 2**63 - 1, 1: 2**62}, k=1)

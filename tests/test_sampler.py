@@ -2,11 +2,13 @@ import doctest
 import pickle
 import sys
 from collections import Counter
+from enum import Enum
 
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
+import torch
 from imblearn.pipeline import make_pipeline
 from imblearn.utils import estimator_checks as imblearn_checks
 from scipy import sparse
@@ -377,3 +379,57 @@ def test_a_fitted_sampler_survives_pickling() -> None:
     sampler.fit_resample(x, y)
     again = pickle.loads(pickle.dumps(sampler))
     assert np.array_equal(again.plan_.generate(x), sampler.plan_.generate(x))
+
+
+class Word(str, Enum):
+    COMMON = "common"
+    RARE_A = "rare_a"
+    RARE_B = "rare_b"
+
+
+def test_a_list_of_labels_keeps_its_classes_apart(data) -> None:
+    X, _ = data
+    y = [*[Word.COMMON] * (len(X) - 30), *[Word.RARE_A] * 20, *[Word.RARE_B] * 10]
+    resampled = EOS(random_state=0).fit_resample(X, y)[1]
+    assert set(Counter(resampled).values()) == {len(X) - 30}
+    assert set(resampled) == {"common", "rare_a", "rare_b"}
+    y[3] = float("nan")
+    with pytest.raises(ValueError, match=r"y\[3\] is missing"):
+        EOS().fit_resample(X, y)
+
+
+@pytest.mark.parametrize(
+    "give",
+    [
+        lambda X: X,
+        lambda X: torch.from_numpy(X),
+        lambda X: pd.DataFrame(X, columns=list("abcd")).assign(other=0.5),
+        lambda X: pd.DataFrame(X).astype("UInt8"),
+        lambda X: pl.DataFrame(X),
+        lambda X: sparse.csr_matrix(X),
+    ],
+)
+def test_new_rows_that_a_type_may_not_hold_are_refused(give) -> None:
+    X = np.random.default_rng(0).integers(0, 200, (60, 4)).astype(np.uint8)
+    y = np.repeat([0, 1], [50, 10])
+    with pytest.raises(ValueError, match=r"expansion is \(0, 2\), .* uint8, .*float64"):
+        EOS(expansion=(0, 2)).fit_resample(give(X), y)
+    EOS(expansion=(0, 1)).fit_resample(give(X), y)
+    EOS(expansion=(-0.5, 2)).fit_resample(X.astype(np.int16), y)
+
+
+def test_new_rows_beyond_float16_are_refused() -> None:
+    X = np.random.default_rng(0).normal(scale=1e4, size=(60, 4)).astype(np.float16)
+    with pytest.raises(ValueError, match="float16, the type of X"):
+        EOS(expansion=(0, 3)).fit_resample(X, np.repeat([0, 1], [50, 10]))
+
+
+def test_categories_and_masked_values_are_refused(data) -> None:
+    X, y = data
+    frame = pd.DataFrame(X).add_prefix("f").assign(group=pd.Categorical(np.arange(len(X)) % 5 * 10))
+    with pytest.raises(TypeError, match=r"categorical column 'group'.*astype\(float\)"):
+        EOS().fit_resample(frame, y)
+    with pytest.raises(ValueError, match="X has masked values"):
+        EOS().fit_resample(np.ma.masked_greater(X, 1.0), y)
+    with pytest.raises(ValueError, match="y has masked values"):
+        EOS().fit_resample(X, np.ma.masked_equal(y, y[0]))

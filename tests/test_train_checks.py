@@ -306,3 +306,58 @@ def test_an_error_of_the_network_on_a_tensor_is_its_own() -> None:
 def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
     wanted = "optimizer gives LBFGS, whose step needs a closure, .*: give another, such as torch"
     refused(network(), ValueError, wanted, optimizer=torch.optim.LBFGS)
+
+
+# Before phase 1, not after it --------------------------------------------------------------------
+
+
+def test_a_frozen_head_is_refused() -> None:
+    model = network()
+    model.classifier[1].requires_grad_(False)
+    refused(model, ValueError, "the head has no parameter with requires_grad=True")
+
+
+def test_places_that_cannot_be_written_to_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(IsADirectoryError, match=r"log_path is .* a folder; name a file"):
+        trainer(log_path=tmp_path)
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file" / "inside"
+    with pytest.raises(OSError, match="checkpoint_dir"):
+        trainer(checkpoint_dir=folder).fit(blobs())
+
+
+def test_a_folder_that_the_system_refuses_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*given: Any, **named: Any) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(Path, "mkdir", full)
+    message = "checkpoint_dir .* cannot be made .No space left on device.: give a folder"
+    refused(network(), OSError, message, checkpoint_dir=tmp_path / "new")
+
+
+@pytest.mark.parametrize(
+    "inputs", [torch.zeros(9, 5), torch.zeros(9, 6, dtype=torch.float64)], ids=["shape", "dtype"]
+)
+def test_rows_that_the_network_does_not_take_are_named(inputs: Tensor) -> None:
+    rows = TensorDataset(inputs, torch.arange(9) % 3)
+    for given, name in (((rows, None), "training rows"), ((blobs(), rows), "rows of val_set")):
+        fitted = trainer(on_epoch=lambda _: pytest.fail("an epoch was run"))
+        with pytest.raises(RuntimeError, match=f"the first {name} .torch.float.*, such as torch"):
+            fitted.fit(*given)
+
+
+def test_without_gradients_around_it_training_has_its_own() -> None:
+    with torch.no_grad():
+        fitted = trainer().fit(blobs())
+    assert differing(fitted.model, states(trainer().fit(blobs()).model)) == set()
+
+
+def test_a_head_may_be_called_by_any_of_its_names() -> None:
+    model = network()
+    model.other_name = model.classifier[1]
+    model.forward = lambda x: model.classifier(model.body(x))  # type: ignore[method-assign]
+    expected = states(trainer().fit(blobs()).model)
+    fitted = trainer(model, head="other_name").fit(blobs())
+    assert all(torch.equal(fitted.model.state_dict()[name], expected[name]) for name in expected)

@@ -13,6 +13,7 @@ from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.validation import check_is_fitted
 from sklearn_compat.utils.validation import validate_data  # type: ignore[import-untyped]
 
+from expansive.arguments import as_count
 from expansive.arrays import require_number_columns
 from expansive.backends.registry import METRICS
 from expansive.neighbors import Index, default_threads
@@ -134,7 +135,7 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
             When more neighbours are asked for than there are.
         """
         check_is_fitted(self)
-        k = self.n_neighbors if n_neighbors is None else n_neighbors
+        k = as_count(self.n_neighbors if n_neighbors is None else n_neighbors, "n_neighbors")
         available = self.n_samples_fit_ - (X is None)
         if k > available:
             raise ValueError(

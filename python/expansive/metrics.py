@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from expansive.arrays import as_labels, as_rows, label_array, require_finite
+from expansive.arrays import as_labels, as_rows, label_array, require_finite, require_one_kind
 
 MANY_ABOVE = 100
 FEW_BELOW = 20
@@ -210,6 +210,7 @@ def generalization_gap(train_x: Any, train_y: Any, test_x: Any, test_y: Any) -> 
     Deterministic, and independent of the order of the rows.
     """
     train, test = label_array(train_y, "train_y"), label_array(test_y, "test_y")
+    require_one_kind(train, test, ("train_y", "test_y"))
     classes = np.union1d(train, test)
     for name, other, side in (("train_y", train, "training"), ("test_y", test, "test")):
         missing = np.setdiff1d(classes, other)

@@ -226,10 +226,7 @@ class Index:
                 "search, or use relation='any'"
             )
         own, own_codes = arrays.as_labels(labels, n, "q_labels")
-        if (own.dtype.kind in "US") != (self.classes.dtype.kind in "US"):
-            raise TypeError(
-                f"q_labels are {own.dtype} but y is {self.classes.dtype}; use one type for both"
-            )
+        arrays.require_one_kind(own, self.classes, ("q_labels", "y"))
         position = np.minimum(np.searchsorted(self.classes, own), len(self.classes) - 1)
         known = self.classes[position] == own
         codes: NDArray[np.int64] = np.where(known, position, -1).astype(np.int64)[own_codes]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from numbers import Integral
 from typing import Any, ClassVar
 
@@ -12,15 +13,18 @@ from scipy.sparse import issparse, vstack  # type: ignore[import-untyped]
 from sklearn.utils import check_random_state
 from sklearn.utils._param_validation import Interval, StrOptions
 
-from expansive.arguments import as_strategy
+from expansive.arguments import as_expansion, as_strategy
 from expansive.arrays import (
     empty_aligned,
     host_array,
+    is_of,
     is_pandas_frame,
     is_polars,
     is_torch,
+    label_array,
     require_collected,
     require_number_columns,
+    require_unmasked,
 )
 from expansive.exact_neighbors import threads_of
 from expansive.synthesis import ENEMIES, SynthesisPlan
@@ -139,12 +143,19 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         Raises
         ------
         ValueError
-            For one class only, NaN or infinity, or a bad parameter; before any work.
+            For one class only, NaN or infinity, a bad parameter, or an expansion beyond 0 and 1
+            whose rows the type of X may not hold; before any work.
         TypeError
-            For columns of a data frame that hold no numbers, or for a LazyFrame.
+            For columns of a data frame that hold no numbers, or categories, or for a LazyFrame.
         """
         require_number_columns(X, "X")
         require_collected(y, "y")
+        require_unmasked(y, "y")
+        self._validate_params()
+        _require_no_categories(X)
+        _require_room(X, self.expansion)
+        if isinstance(y, list | tuple) and not any(map(np.ndim, y[:1])):
+            y = type(y)(label_array(y, "y").tolist())  # imbalanced-learn would make all strings
         numbers = X
         if is_pandas_frame(X) and not all(map(_is_plain, _types(X))):
             numbers = X.astype(np.float64)  # imbalanced-learn would fail to cast fractions back
@@ -190,6 +201,45 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         self.plan_.generate(data, out=X_res[n:])
         y_res[n:] = self.plan_.labels()
         return _joined(X, X_res), y_res
+
+
+def _require_no_categories(X: Any) -> None:
+    for name, dtype in X.dtypes.items() if is_pandas_frame(X) else ():
+        if is_of("pandas", ("CategoricalDtype",), dtype):
+            raise TypeError(
+                f"X has the categorical column {name!r}, between whose values there is nothing; "
+                "encode it as numbers (one-hot, say), or make it one with .astype(float)"
+            )
+
+
+def _require_room(X: Any, expansion: Any) -> None:
+    """Refuse an expansion beyond [0, 1] whose rows the type of X may not hold."""
+    low, high = as_expansion(expansion)
+    beyond = max(high - 1.0, -low, 0.0)
+    for name, dtype, values in _columns(X) if beyond > 0.0 else ():
+        if dtype.kind not in "iuf" or values.shape[0] == 0:
+            continue
+        held = np.iinfo(dtype) if dtype.kind in "iu" else np.finfo(dtype)
+        least, most = float(values.min()), float(values.max())
+        reach = beyond * (most - least)
+        if least - reach < float(held.min) or most + reach > float(held.max):
+            raise ValueError(
+                f"expansion is {expansion!r}, and new rows may lie outside of {dtype}, the type of "
+                f"{name}; pass X as a wider type (float64), or an expansion within 0 and 1"
+            )
+
+
+def _columns(X: Any) -> Iterator[tuple[str, Any, Any]]:
+    """List name, NumPy's type and values of each column of a frame; of all else, of the whole."""
+    if is_pandas_frame(X):
+        for j, dtype in enumerate(X.dtypes):
+            yield f"column {X.columns[j]!r}", getattr(dtype, "numpy_dtype", dtype), X.iloc[:, j]
+    elif is_polars(X):
+        for column in X.get_columns():
+            yield f"column {column.name!r}", column.to_numpy().dtype, column
+    else:
+        array = X if issparse(X) else host_array(X, "X")
+        yield "X", array.dtype, array
 
 
 def _joined(X: Any, X_res: NDArray[Any]) -> Any:

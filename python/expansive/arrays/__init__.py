@@ -6,11 +6,19 @@ from expansive.arrays.host import (
     DTYPES,
     empty_aligned,
     host_array,
+    is_of,
     is_torch,
     require_collected,
+    require_unmasked,
     to_host,
 )
-from expansive.arrays.labels import Labels, as_labels, as_row_indices, label_array
+from expansive.arrays.labels import (
+    Labels,
+    as_labels,
+    as_row_indices,
+    label_array,
+    require_one_kind,
+)
 from expansive.arrays.rows import Rows, as_output, as_rows, device_of, dtype_name, require_finite
 from expansive.arrays.wording import some_of
 
@@ -27,6 +35,7 @@ __all__ = [
     "dtype_name",
     "empty_aligned",
     "host_array",
+    "is_of",
     "is_pandas_frame",
     "is_polars",
     "is_torch",
@@ -34,6 +43,8 @@ __all__ = [
     "require_collected",
     "require_finite",
     "require_number_columns",
+    "require_one_kind",
+    "require_unmasked",
     "some_of",
     "to_host",
 ]

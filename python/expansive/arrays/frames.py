@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from expansive.arrays.host import is_missing, is_of, require_collected
+from expansive.arrays.host import is_missing, is_of, require_collected, require_unmasked
 from expansive.arrays.wording import some_of
 
 
@@ -22,8 +22,9 @@ def is_polars(x: object) -> bool:
 
 
 def require_number_columns(x: Any, name: str) -> None:
-    """Refuse a data frame with columns of other things than numbers, naming them."""
+    """Refuse a data frame with columns of other things than numbers, naming them; and masks."""
     require_collected(x, name)
+    require_unmasked(x, name)
     if not (is_pandas_frame(x) or is_of("polars", ("DataFrame",), x)):
         return
     others = {}
@@ -34,9 +35,13 @@ def require_number_columns(x: Any, name: str) -> None:
             if value is not None:
                 others[x.columns[j]] = value
     if others:
+        column, value = next(iter(others.items()))
+        fix = "encode such columns as numbers, or drop them"
+        if np.ndim(value) > 0:
+            fix = f"of embeddings in a column take np.stack({name}[{column!r}])"
         raise TypeError(
-            f"{name} must hold real numbers, not {reprlib.repr(next(iter(others.values())))} as in "
-            f"{some_of('column', others)}; encode such columns as numbers, or drop them"
+            f"{name} must hold real numbers, not {reprlib.repr(value)} as in "
+            f"{some_of('column', others)}; {fix}"
         )
 
 

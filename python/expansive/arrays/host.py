@@ -69,6 +69,15 @@ def require_collected(x: object, name: str) -> None:
         raise TypeError(f"{name} is a LazyFrame of polars, without rows; pass {name}.collect()")
 
 
+def require_unmasked(x: object, name: str) -> None:
+    """Refuse masked values: what lies under a mask would be taken for numbers."""
+    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
+        raise ValueError(
+            f"{name} has masked values, which would be taken for numbers; "
+            f"fill them ({name}.filled(...)) or drop their rows"
+        )
+
+
 def is_missing(value: Any) -> bool:
     """Whether an element of an object array stands for no value: None, NaN, or pandas' NA, NaT."""
     is_nan = isinstance(value, float) and value != value
@@ -85,6 +94,8 @@ def real(array: NDArray[Any], name: str) -> tuple[NDArray[Any], str]:
         native = array.astype(array.dtype.newbyteorder("="), copy=False)
         return native, native.dtype.name
     if array.dtype == object:
+        if array.size > 0 and np.ndim(array.flat[0]) > 0:
+            raise TypeError(f"{name} is an array of arrays; pass np.stack({name}), one row of each")
         try:
             return array.astype(np.float64), "float64"
         except (TypeError, ValueError):
@@ -123,11 +134,7 @@ def _as_array(x: Any, name: str) -> NDArray[Any]:
     require_collected(x, name)
     if _is_sparse(x):
         raise TypeError(f"{name} is sparse; pass {name}.toarray()")
-    if isinstance(x, np.ma.MaskedArray) and np.ma.is_masked(x):
-        raise ValueError(
-            f"{name} has masked values, which would be taken for numbers; "
-            f"fill them ({name}.filled(...)) or drop their rows"
-        )
+    require_unmasked(x, name)
     try:
         return np.asarray(x)
     except ValueError as error:

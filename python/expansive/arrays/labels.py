@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
+from enum import Enum
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,7 +33,8 @@ def as_labels(y: Any, n: int, name: str = "y") -> Labels:
     Parameters
     ----------
     y : array-like, shape [n]
-        Integers, strings, booleans, a pandas categorical, a torch tensor: anything sortable.
+        Integers, strings, booleans, a pandas categorical, a torch tensor: anything sortable. The
+        members of an enumeration count as their values.
         `Labels` are given back as they are.
     n : int
         The number of rows the labels belong to.
@@ -70,28 +73,50 @@ def _encode_small_integers(labels: NDArray[Any], low: int) -> Labels:
 def label_array(y: Any, name: str) -> NDArray[Any]:
     """Take labels as a one-dimensional NumPy array of sortable values."""
     labels = host_array(y, name)
+    if labels.dtype.kind in "US" and isinstance(y, list | tuple):
+        labels = np.array(y, dtype=object)  # of other things in it NumPy has made strings
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
         raise ValueError(f"{name} must be one-dimensional; got shape {labels.shape}")
     if labels.dtype.kind in "OT":
         labels = _sortable(labels, name)
-    if labels.dtype.kind == "f" and np.isnan(labels).any():
-        raise _missing_label(int(np.flatnonzero(np.isnan(labels))[0]), np.nan, name)
+    if labels.dtype.kind in "fmM":
+        missing = np.flatnonzero(labels != labels)
+        if len(missing):
+            raise _missing_label(int(missing[0]), labels[missing[0]], name)
     return labels
 
 
 def _sortable(labels: NDArray[Any], name: str) -> NDArray[Any]:
-    kinds = sorted({type(label).__name__ for label in labels})
-    if len(kinds) > 1 or any(map(is_missing, labels[:1])):
-        for row, label in enumerate(labels):
+    plain = labels.tolist()
+    if not set(map(type, plain)) <= {str, int, float, bool}:
+        plain = [_plain(label) for label in plain]
+    kinds = sorted({type(label).__name__ for label in plain})
+    if len(kinds) > 1 or any(map(is_missing, plain[:1])):
+        for row, label in enumerate(plain):
             if is_missing(label):
                 raise _missing_label(row, label, name)
-        raise TypeError(
-            f"{name} mixes labels of types {', '.join(kinds)}; convert them to one type, "
-            f"for example [str(label) for label in {name}]"
-        )
-    return np.array(labels.tolist())
+        raise TypeError(f"{name} mixes labels of types {', '.join(kinds)}; {_one_type(name)}")
+    if any(isinstance(label, Set | tuple | list | dict) for label in plain[:1]):
+        raise TypeError(f"{name} holds labels of type {kinds[0]}; {_one_type(name)}")
+    return np.array(plain)
+
+
+def _plain(label: Any) -> Any:
+    """Give what a label of an enumeration or of NumPy stands for."""
+    if isinstance(label, Enum):
+        label = label.value
+    if isinstance(label, np.generic):
+        label = label.item()
+    return str.__str__(label) if isinstance(label, str) else label
+
+
+def _one_type(name: str) -> str:
+    return (
+        "convert them to numbers or strings of one type, for example "
+        f"[str(label) for label in {name}]"
+    )
 
 
 def _missing_label(row: int, label: Any, name: str) -> ValueError:
@@ -99,6 +124,14 @@ def _missing_label(row: int, label: Any, name: str) -> ValueError:
         f"{name}[{row}] is missing ({label!r}); drop the row or give it a label, in pandas with "
         f"{name}.fillna(...)"
     )
+
+
+def require_one_kind(some: NDArray[Any], others: NDArray[Any], names: tuple[str, str]) -> None:
+    """Refuse strings on one side and other labels on the other: none of them would be equal."""
+    if (some.dtype.kind in "US") != (others.dtype.kind in "US"):
+        raise TypeError(
+            f"{names[0]} are {some.dtype} but {names[1]} is {others.dtype}; use one type for both"
+        )
 
 
 def as_row_indices(values: Any, n: int, name: str, owner: str, fix: str) -> NDArray[np.int64]:

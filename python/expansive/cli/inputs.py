@@ -125,6 +125,8 @@ def _counts(text: str, present: Mapping[Any, int]) -> dict[Any, int]:
     wanted = {}
     for pair in text.split(","):
         name, _, count = pair.rpartition("=")
+        if named.get(name) in wanted:
+            raise ValueError(f"--sampling-strategy names {name!r} twice; name each class once")
         if name not in named:
             raise ValueError(
                 f"--sampling-strategy {pair!r} names no class; they are {', '.join(named)}"

@@ -67,7 +67,7 @@ def train(
     resume: bool = False,
     title: str = "Expansive report",
 ) -> Evaluation:
-    """Train in three phases, write the weights, show the table, write metrics.json and report.html.
+    """Train in three phases, write the weights, metrics.json and report.html, show the table.
 
     Parameters
     ----------
@@ -103,8 +103,8 @@ def train(
     with atomic_write(out / "model.safetensors") as temporary:
         save_file(model.state_dict(), temporary)
     evaluation = trainer.evaluate(unseen)
-    console.print(report.table(evaluation))
     report.write_json(evaluation, out / "metrics.json")
     report.write_html(evaluation, out / "report.html", title)
+    console.print(report.table(evaluation))
     console.out(f"Report: {out / 'report.html'}")
     return evaluation

@@ -68,7 +68,7 @@ def to_torch(
     return TorchSet(data, mean, deviation, padding if augment else None, flip)
 
 
-def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Mean and standard deviation per channel, summed over slices so that no float copy of x is."""
     count = x.size // x.shape[-1]
     axes = tuple(range(x.ndim - 1))
@@ -84,4 +84,4 @@ def _statistics(x: NDArray[Any]) -> tuple[NDArray[np.float32], NDArray[np.float3
     deviation = np.sqrt(average(lambda block: (block - mean) ** 2))
     # A constant channel carries nothing: it becomes 0, not a division by 0.
     deviation[deviation == 0] = 1.0
-    return mean.astype(np.float32), deviation.astype(np.float32)
+    return mean, deviation

@@ -16,6 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from expansive.arrays import as_labels
 from expansive.extras import import_extra
 from expansive.files import PathLike
 
@@ -238,9 +239,9 @@ def _stack(images: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 
 def encode(x: NDArray[Any], labels: NDArray[Any]) -> ArrayData:
     """Encode labels by their sorted order; images without a channel axis get one."""
-    classes, y = np.unique(labels, return_inverse=True)
+    classes, y = as_labels(labels, len(x))
     x = x[..., None] if x.ndim == 3 else x
-    return ArrayData(x, y.astype(np.int64), [str(label) for label in classes.tolist()])
+    return ArrayData(x, y, [str(label) for label in classes.tolist()])
 
 
 def part(data: ArrayData, split: SplitName) -> ArrayData:

@@ -23,15 +23,15 @@ class TorchSet(Dataset[Any]):
         All labels.
     classes : list of str
         Names of the classes.
-    mean, deviation : ndarray of float32, shape [channels]
+    mean, deviation : ndarray of float64, shape [channels]
         What the rows are normalised with.
     """
 
     def __init__(
         self,
         data: ArrayData,
-        mean: NDArray[np.float32],
-        deviation: NDArray[np.float32],
+        mean: NDArray[np.float64],
+        deviation: NDArray[np.float64],
         padding: int | None = None,
         flip: bool = False,
     ) -> None:
@@ -56,8 +56,10 @@ class TorchSet(Dataset[Any]):
 
     def __getitems__(self, rows: Sequence[int]) -> list[tuple[Tensor, int]]:
         """Fetch a batch at once (torch's DataLoader asks for it where it is offered)."""
-        x = (self.data.x[rows].astype(np.float32) - self.mean) / self.deviation
-        batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1)))
+        # Pixels in float32; what float32 does not hold loses its mean before it is rounded.
+        wide = np.result_type(self.data.x.dtype, np.float32)
+        x = (self.data.x[rows].astype(wide) - self.mean.astype(wide)) / self.deviation.astype(wide)
+        batch = torch.from_numpy(np.ascontiguousarray(np.moveaxis(x, -1, 1), dtype=np.float32))
         if self.padding is not None:
             batch = _augment(batch, self.padding, self.flip)
         return list(zip(batch, self.data.y[rows].tolist(), strict=True))

@@ -41,6 +41,10 @@ class Draft:
         _check_classes(classes)
         wanted = rows_per_class(sampling_strategy, classes[codes])
         self._sizes = {label: wanted[label] for label in classes.tolist() if wanted.get(label)}
+        if (total := sum(self._sizes.values())) >= 2**63:
+            raise ValueError(
+                f"sampling_strategy asks for {total} rows; a plan has fewer than 2**63"
+            )
         position = {label: code for code, label in enumerate(classes.tolist())}
         rows = np.split(np.argsort(codes, kind="stable"), np.cumsum(np.bincount(codes))[:-1])
         self.rows = {label: rows[position[label]] for label in self._sizes}

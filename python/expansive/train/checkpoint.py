@@ -6,6 +6,7 @@ import copy
 import io
 import json
 import pickle
+import re
 import shutil
 import tempfile
 import time
@@ -43,6 +44,8 @@ AFTER_BACKBONE = frozenset(
     }
 )
 """Settings that decide phases 2 and 3 alone: a phase 1 is the same with others."""
+
+_NAME = re.compile(r"\d-[a-z]+-\d{5,}")
 
 UNFINISHED = ".unfinished-"
 STALE_SECONDS = 24 * 3600.0
@@ -159,7 +162,8 @@ def save(folder: Path, checkpoint: Checkpoint) -> None:
 
 def checkpoints(folder: Path, phase: str = "*") -> list[Path]:
     """List the checkpoints in a folder, of one phase or of all, oldest first."""
-    return sorted(folder.glob(f"[0-9]-{phase}-[0-9][0-9][0-9][0-9][0-9]"))
+    found = [path for path in folder.glob(f"[0-9]-{phase}-*") if _NAME.fullmatch(path.name)]
+    return sorted(found, key=lambda path: (path.name[0], int(path.name.rpartition("-")[2])))
 
 
 def load(path: Path) -> Checkpoint:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -13,6 +14,7 @@ from expansive.train.checkpoint import require_savable
 from expansive.train.data import Split
 from expansive.train.embedding import check_head, find_head
 from expansive.train.head import require_reinitialisable
+from expansive.train.loop import require_trainable
 from expansive.train.losses.trial import try_loss
 from expansive.train.settings import Settings
 
@@ -47,11 +49,34 @@ def check(settings: Settings, model: nn.Module, head: str, rows: Split) -> None:
     logits, labels = check_head(
         model, head, rows.plain, len(rows.counts), accelerator, settings.collate_fn
     )
+    require_trainable(find_head(model, head), "head")
+    if rows.val is not None:
+        check_head(
+            model,
+            head,
+            rows.val,
+            len(rows.counts),
+            accelerator,
+            settings.collate_fn,
+            "rows of val_set",
+        )
     if settings.reinit_head:
         require_reinitialisable(find_head(model, head), head, accelerator.device)
     counts = torch.as_tensor(rows.counts, device=logits.device)
     try_loss(settings.loss, "loss", logits, labels, counts)
     try_loss(settings.head_loss, "head_loss", logits, labels, counts)
+    if settings.checkpoint_dir is not None:
+        _make_folder(Path(settings.checkpoint_dir))
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(
+            f"checkpoint_dir {str(folder)!r} cannot be made ({error.strerror}): give a folder that "
+            "can be written to"
+        ) from error
 
 
 def _require_own_parameters(model: nn.Module, head: str) -> None:

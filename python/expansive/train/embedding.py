@@ -85,7 +85,7 @@ def find_head(model: nn.Module, head: str) -> nn.Module:
     ValueError
         When there is none of that name; lists the last ones.
     """
-    modules: dict[str, nn.Module] = dict(model.named_modules())
+    modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     del modules[""]
     if head not in modules:
         raise ValueError(
@@ -159,6 +159,7 @@ def check_head(
     n_classes: int,
     accelerator: Accelerator,
     collate_fn: Collate | None = None,
+    name: str = "training rows",
 ) -> tuple[Tensor, Tensor]:
     """Pass a few rows through the model, and refuse a head that does not make its logits.
 
@@ -177,6 +178,8 @@ def check_head(
         Gives the device and the precision.
     collate_fn : callable or None
         As for a DataLoader.
+    name : str
+        What messages call the rows.
 
     Returns
     -------
@@ -191,6 +194,8 @@ def check_head(
         When the head is not called, its input is not of shape [batch, d], or the logits that it
         gives for this input are not those of the model; one number added to all logits of a row,
         as by LogSoftmax, is no difference.
+    RuntimeError
+        When the model raises one, as for rows of another shape or dtype.
     TypeError
         When the model does not take a batch as its one argument, or `collate_fn` gives none.
     """
@@ -203,7 +208,7 @@ def check_head(
         inputs, truth = one_batch(pairs, collate_fn)
         inputs, labels = send_to_device((inputs, truth.long()), device)
         with _catching(model, head) as take:
-            output = _called(model, inputs)
+            output = _first_called(model, inputs, name)
             embedding = take(output)
             given = logits_of(output, n_classes)
             own = logits_of(module(embedding), n_classes, f"the head {head!r}")
@@ -301,6 +306,20 @@ def _called(module: nn.Module, inputs: Any) -> Any:
             f"one argument, here a {type(inputs).__name__}: where its forward takes several, wrap "
             "it in a module whose forward(self, batch) returns self.model(*batch), or "
             "self.model(**batch) for a dict; the name of the head then begins with 'model.'"
+        ) from error
+
+
+def _first_called(model: nn.Module, inputs: Any, name: str) -> Any:
+    """Call a model with its first batch, and say what that was where it does not fit."""
+    try:
+        return _called(model, inputs)
+    except torch.OutOfMemoryError:
+        raise
+    except RuntimeError as error:
+        given = f" ({inputs.dtype}, {list(inputs.shape)})" if isinstance(inputs, Tensor) else ""
+        raise RuntimeError(
+            f"the model raised {type(error).__name__}: {error}. It was called with the first "
+            f"{name}{given}: give them in the shape and dtype that it takes, such as torch.float32"
         ) from error
 
 

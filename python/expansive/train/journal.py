@@ -36,7 +36,8 @@ class Journal:
     def run(self, rows: Split) -> dict[str, Any]:
         """Describe the run on these rows, as JSON gives it back: what resuming compares."""
         of_rows = {"train_counts": rows.counts.tolist()} | rows.label_hashes
-        run = self.settings.record() | {"head": self.head} | of_rows
+        about = {"about": sorted(self.settings.about)}  # what they say stands in the record
+        run = self.settings.record() | about | {"head": self.head} | of_rows
         described: dict[str, Any] = json.loads(json.dumps(run))
         return described
 

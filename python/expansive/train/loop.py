@@ -113,7 +113,7 @@ def train(
     progress = state.progress
     loop = _Loop(phase, settings)
     bar = _bar(phase, progress.epoch, loop.shown)
-    with closing(loop), keeping_modes(phase.module), bar as advance:
+    with closing(loop), keeping_modes(phase.module), torch.enable_grad(), bar as advance:
         if state.optimizer is not None:
             loop.optimizer.load_state_dict(state.optimizer)
         while progress.epoch < phase.epochs and not _waited(progress, settings.patience):
@@ -242,13 +242,19 @@ def _has_only_frozen(part: nn.Module) -> bool:
     return bool(trainable) and not any(trainable)
 
 
-def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
-    parameters = [weight for weight in phase.module.parameters() if weight.requires_grad]
+def require_trainable(module: nn.Module, name: str) -> list[nn.Parameter]:
+    """Give what is to be trained, and refuse a module without it."""
+    parameters = [weight for weight in module.parameters() if weight.requires_grad]
     if not parameters:
         raise ValueError(
-            f"the {phase.name} has no parameter with requires_grad=True, so nothing to train: "
+            f"the {name} has no parameter with requires_grad=True, so nothing to train: "
             "unfreeze it first"
         )
+    return parameters
+
+
+def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
+    parameters = require_trainable(phase.module, phase.name)
     if settings.optimizer is not None:
         made = settings.optimizer(parameters)
         _require_no_closure(made)

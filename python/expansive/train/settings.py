@@ -123,6 +123,10 @@ class Settings:
             self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
         if self.checkpoint_dir is not None:
             _check_no_file(Path(self.checkpoint_dir))
+        if self.log_path is not None and Path(self.log_path).is_dir():
+            raise IsADirectoryError(
+                f"log_path is {str(self.log_path)!r}, a folder; name a file, which may be new"
+            )
         if self.log_path is not None and not Path(self.log_path).parent.is_dir():
             raise FileNotFoundError(
                 f"log_path is {str(self.log_path)!r}, and its folder does not exist; "
