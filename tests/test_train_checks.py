@@ -354,10 +354,18 @@ def test_without_gradients_around_it_training_has_its_own() -> None:
     assert differing(fitted.model, states(trainer().fit(blobs()).model)) == set()
 
 
+class Renamed(nn.Module):
+    """A network whose head has a second name."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = network()
+        self.other_name = self.inner.classifier[1]
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
 def test_a_head_may_be_called_by_any_of_its_names() -> None:
-    model = network()
-    model.other_name = model.classifier[1]
-    model.forward = lambda x: model.classifier(model.body(x))  # type: ignore[method-assign]
-    expected = states(trainer().fit(blobs()).model)
-    fitted = trainer(model, head="other_name").fit(blobs())
-    assert all(torch.equal(fitted.model.state_dict()[name], expected[name]) for name in expected)
+    fitted = trainer(Renamed(), head="other_name").fit(blobs())
+    assert differing(fitted.model.inner, states(trainer().fit(blobs()).model)) == set()
