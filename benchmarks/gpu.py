@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import math
 import platform
+import re
 import statistics
 import sys
 import time
@@ -119,7 +120,14 @@ def kernel_shares(run: Callable[[], Any]) -> str:
     spent = {event.key: event.device_time_total for event in profile.key_averages()}
     total = max(1, sum(spent.values()))
     longest = sorted(spent, key=lambda name: -spent[name])[:3]
-    return ", ".join(f"{name.split('(')[0][-40:]} {spent[name] / total:.0%}" for name in longest)
+    return ", ".join(f"{kernel_name(name)} {spent[name] / total:.0%}" for name in longest)
+
+
+def kernel_name(signature: str) -> str:
+    """Give a kernel's own name, without namespaces, template arguments and parameters."""
+    plain = signature.replace("(anonymous namespace)::", "").removeprefix("void ")
+    found = re.match(r"(?:\w+::)*(\w+)", plain)
+    return found[1] if found else plain[:40]
 
 
 def in_short(error: Exception) -> str:

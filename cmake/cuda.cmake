@@ -43,11 +43,12 @@ set(cuda_codes "")
 set(cuda_names "")
 set(oldest "")
 foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
-  if(known MATCHES "sm_${arch}[\r\n]")
+  string(REGEX REPLACE "[a-z]$" "" number ${arch})  # 90a: 90 with its own instructions
+  if(known MATCHES "sm_${number}[\r\n]")
     list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
     list(APPEND cuda_names ${arch})
     if(NOT oldest)
-      set(oldest ${arch})
+      set(oldest ${number})
     endif()
   endif()
 endforeach()
@@ -62,9 +63,12 @@ message(STATUS "CUDA module: ${CMAKE_CUDA_COMPILER_VERSION}, compute capabilitie
 
 add_library(expansive_cuda STATIC
   csrc/cuda/device.cu csrc/cuda/images.cu csrc/cuda/neighbors.cu csrc/cuda/scan.cu
-  csrc/cuda/screen.cu csrc/cuda/select.cu csrc/cuda/synthesis.cu)
+  csrc/cuda/screen.cu csrc/cuda/screen_wide.cu csrc/cuda/select.cu csrc/cuda/synthesis.cu)
 target_include_directories(expansive_cuda PUBLIC csrc csrc/include)
 target_link_libraries(expansive_cuda PUBLIC CUDA::cudart_static)
+if("90a" IN_LIST cuda_names)
+  target_compile_definitions(expansive_cuda PRIVATE EXPANSIVE_WGMMA)
+endif()
 # Contraction would change the contract's bits, as on the CPU.
 target_compile_options(expansive_cuda PRIVATE ${cuda_codes} --threads=2 -O3 -fmad=false
   --expt-relaxed-constexpr -Werror=cross-execution-space-call

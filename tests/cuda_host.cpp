@@ -77,12 +77,14 @@ void check_runs() {
       return static_cast<uint32_t>(c == 0 ? 0 : bounds[c - 1]);
     };
     const auto end_of = [&](size_t c) { return static_cast<uint32_t>(c == 0 ? 0 : bounds[c]); };
-    const int64_t blocks = divide_up(n, kBlockRows), strip = 1 + static_cast<int64_t>(random() % 5);
+    const int block_rows = round % 2 == 0 ? kBlockRows : kWideBlockRows;
+    const int64_t blocks = divide_up(n, block_rows), strip = 1 + static_cast<int64_t>(random() % 5);
     for (const Relation relation : {Relation::enemy, Relation::friendly}) {
       std::vector<int> visits(static_cast<size_t>(blocks), 0);
       for (int64_t at = 0; at < blocks; at += strip) {
-        const Run run = wanted_run(at, std::min(at + strip, blocks), relation == Relation::enemy,
-                                   begin_of(first), end_of(first), begin_of(last), end_of(last), n);
+        const Run run =
+            wanted_run(at, std::min(at + strip, blocks), block_rows, relation == Relation::enemy,
+                       begin_of(first), end_of(first), begin_of(last), end_of(last), n);
         require(count_blocks(run) >= 0, "a strip of negative length");
         for (int64_t i = 0; i < count_blocks(run); ++i) {
           ++visits.at(static_cast<size_t>(block_number(run, i)));
@@ -96,13 +98,12 @@ void check_runs() {
           s.relation = relation;
           s.class_begin = begin_of(c);
           s.class_end = end_of(c);
+          const TileRange range = related_tiles(s);
           for (int64_t position = 0; position < n; ++position) {
-            const int64_t tile = position / rows;
-            const bool in_range = tile >= first_tile(s) && tile < end_tile(s);
-            if (is_related(s, position))
-              require(may_hold(s, tile) && in_range, "a tile is left out");
-            if (may_hold(s, tile) && in_range) {
-              require(visits[static_cast<size_t>(position / kBlockRows)] == 1,
+            const int tile = static_cast<int>(position / rows);
+            if (is_related(s, position)) require(may_hold(range, tile), "a tile is left out");
+            if (may_hold(range, tile)) {
+              require(visits[static_cast<size_t>(position / block_rows)] == 1,
                       "a tile is read that is not written once");
             }
           }
@@ -115,19 +116,18 @@ void check_runs() {
 
 // ---- teams -------------------------------------------------------------------------------------
 
-// Threads that stand for the warps of a block.
+// Threads that stand for those of a block.
 struct Team {
   int number;
   int count;
   pthread_barrier_t* barrier;
   int rank() const { return number; }
   int size() const { return count; }
-  int warp() const { return number; }
-  int warps() const { return count; }
   void sync() const { pthread_barrier_wait(barrier); }
   int add(int* counter, int amount) const {
     return __atomic_fetch_add(counter, amount, __ATOMIC_RELAXED);
   }
+  int read(const int* counter) const { return __atomic_load_n(counter, __ATOMIC_RELAXED); }
   int sum(int mine, int* counter) const {
     sync();
     if (number == 0) *counter = 0;
@@ -242,14 +242,19 @@ void check_search(const std::string& name, const Data& data, const std::vector<d
     std::vector<uint32_t> rows(static_cast<size_t>(slots)), list(kListLength);
     Control control{};
     const Candidates candidates{squared.data(), rows.data(), slots, list.data(), &control};
-    run_team(query % 2 == 0 ? 1 : kSelectWarps, [&](const Team& team) {
-      find_nearest(team, s, candidates, [&](int64_t tile) {
-        __atomic_fetch_add(&measured, 1, __ATOMIC_RELAXED);
-        const int64_t end = std::min(n, (tile + 1) * rows_per_tile);
-        for (int64_t i = tile * rows_per_tile; i < end; ++i) {
-          if (!is_related(s, i) || i == own_row) continue;
-          const double value = squared_distance(point, data.x.data() + i * d, d);
-          if (value <= control.limit) add_candidate(team, s, candidates, value, i);
+    run_team(query % 2 == 0 ? 1 : 4, [&](const Team& team) {
+      find_nearest(team, s, candidates, [&](int first, int count) {
+        const double limit = control.limit, reach = control.reach;
+        for (int i = first + team.rank(); i < first + count; i += team.size()) {
+          const int tile = static_cast<int>(list[static_cast<size_t>(i)]);
+          if (is_excluded(s.values[tile], s.norm, reach, s.tile_errors[tile])) continue;
+          __atomic_fetch_add(&measured, 1, __ATOMIC_RELAXED);
+          const int64_t end = std::min(n, (int64_t{tile} + 1) * rows_per_tile);
+          for (int64_t row = int64_t{tile} * rows_per_tile; row < end; ++row) {
+            if (!is_related(s, row) || row == own_row) continue;
+            const double value = squared_distance(point, data.x.data() + row * d, d);
+            if (value <= limit) add_candidate(team, s, candidates, value, row);
+          }
         }
       });
     });
@@ -323,6 +328,19 @@ void check_searches() {
   }
 }
 
+// More tiles at a time than the list holds: it is filled, measured and filled again.
+void check_long_lists() {
+  std::mt19937 random(5);
+  Data data{70000, 3, {}, {0, 20000}, {20000, 70000}};
+  for (int64_t i = 0; i < data.n * data.d; ++i) data.x.push_back(double(random() % 1000));
+  const std::vector<double> points(data.x.begin() + 30, data.x.begin() + 42);
+  const int64_t tiles = divide_up(data.n, 32);
+  require(tiles > kFullList + kLooks * 4, "the list holds every tile");
+  for (const Relation relation : {Relation::any, Relation::enemy}) {
+    check_search("long lists", data, points, 3000, relation, 32, 1000.0);
+  }
+}
+
 // What each share of the bound is for, alone: integers up to 256 are exact in bfloat16, other
 // numbers are not, and only long sums of products are cut.
 void check_margins() {
@@ -365,5 +383,6 @@ int main() {
   check_fragments();
   check_runs();
   check_margins();
+  check_long_lists();
   check_searches();
 }

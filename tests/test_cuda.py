@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import ctypes
 import importlib.util
+import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,6 +22,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import expansive as ex
 from cases import (
@@ -46,12 +49,22 @@ IMPORTING_MODULES = ("cuda_memory", "cuda_search", "cuda_synthesis")
 
 
 @pytest.fixture(scope="module")
-def compiled(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
+def modules(tmp_path_factory: pytest.TempPathFactory) -> tuple[ModuleType, ModuleType]:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(HERE / "cuda_emulation"))
         import emulate
 
         return emulate.build(tmp_path_factory.mktemp("emulated"))
+
+
+@pytest.fixture(scope="module")
+def compiled(modules: tuple[ModuleType, ModuleType]) -> ModuleType:
+    return modules[0]
+
+
+@pytest.fixture(scope="module")
+def screens(modules: tuple[ModuleType, ModuleType]) -> ModuleType:
+    return modules[1]
 
 
 @pytest.fixture
@@ -62,6 +75,15 @@ def emulated(compiled: ModuleType, monkeypatch: pytest.MonkeyPatch) -> Iterator[
     forget_importers()
     yield compiled
     forget_importers()
+
+
+@pytest.fixture(params=["8", "9"], ids=["mma", "wgmma"])
+def searching(
+    emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
+) -> ModuleType:
+    """The emulated module on chips with either of the screens."""
+    monkeypatch.setenv("EMULATED_MAJOR", request.param)
+    return emulated
 
 
 def forget_importers() -> None:
@@ -119,6 +141,8 @@ def test_sizes_can_be_printed(emulated: ModuleType) -> None:
     assert emulated.describe_tiles(1_000_000, 100_000, 100, 10) == {
         "block_queries": 128,
         "block_rows": 128,
+        "wide_block_rows": 256,
+        "wide_stages": 6,
         "features_a_step": 32,
         "padded_features": 128,
         "tile_rows": 64,
@@ -140,6 +164,51 @@ def test_a_search_keeps_to_its_budget(emulated: ModuleType) -> None:
     assert emulated.workspace_bytes(10**5, 128, 8, 4000, 1 << 28) > small + 256 * 8192 * 12 - 4096
 
 
+# ---- pass A ----------------------------------------------------------------------------------
+
+
+def image_blocks(images: NDArray[np.int64], rows: int) -> NDArray[np.uint16]:
+    """Lay small integers out as csrc/cuda/fragments.h says, padded to a multiple of `rows`."""
+    n, d = images.shape
+    blocks, steps = -(-n // rows) * rows // 128, -(-d // 64)
+    padded = np.zeros((blocks * 128, steps * 64), np.float32)
+    padded[:n, :d] = images
+    bits = (padded.view(np.uint32) >> 16).astype(np.uint16)
+    parts = bits.reshape(blocks, 128, steps, 8, 8).transpose(0, 2, 1, 3, 4).copy()
+    for line in range(128):
+        parts[:, :, line] = parts[:, :, line][:, :, np.arange(8) ^ line % 8]
+    return parts
+
+
+@pytest.mark.parametrize("by_wgmma", [False, True])
+@pytest.mark.parametrize(("tile_rows", "multiprocessors"), [(32, 0), (64, 0), (64, 2)])
+@pytest.mark.parametrize(
+    ("n_queries", "n_rows", "d"),
+    [(1, 1, 1), (130, 2200, 3), (9, 1500, 70), (3, 900, 130), (70, 300, 400), (130, 530, 520)],
+)
+def test_every_value_of_the_screen(
+    screens: ModuleType,
+    n_queries: int,
+    n_rows: int,
+    d: int,
+    tile_rows: int,
+    multiprocessors: int,
+    by_wgmma: bool,
+) -> None:
+    """Sums of small integers are exact, in whatever order. Without multiprocessors strips are long,
+    and stages go round the ring."""
+    rng = np.random.default_rng(0)
+    queries, rows = rng.integers(-4, 5, (n_queries, d)), rng.integers(-4, 5, (n_rows, d))
+    norms = np.full(-(-n_rows // 256) * 256, -np.inf, np.float32)
+    norms[:n_rows] = -rng.integers(0, 5 * d, n_rows)
+    blocks = image_blocks(queries, 128), image_blocks(rows, 256)
+    sizes = n_queries, n_rows, d, tile_rows, multiprocessors
+    got = screens.screen_values(*blocks, norms, *sizes, by_wgmma)
+    values = (queries @ rows.T + norms[:n_rows]).astype(np.float32)
+    expected = np.maximum.reduceat(values, np.arange(0, n_rows, tile_rows), axis=1)
+    assert_same_bits(got, expected)
+
+
 # ---- search -----------------------------------------------------------------------------------
 
 
@@ -152,7 +221,7 @@ def check_search(
 
 
 @pytest.mark.parametrize("data", sorted(MAKERS))
-def test_every_kind_of_data(emulated: ModuleType, data: str) -> None:
+def test_every_kind_of_data(searching: ModuleType, data: str) -> None:
     kinds = cycle(product(METRICS, RELATIONS))
     for dtype, (metric, relation) in zip(DTYPES, kinds, strict=False):
         x, y = make_data(data, "five_classes_sorted", 49, 9, dtype, metric, 0)
@@ -160,22 +229,22 @@ def test_every_kind_of_data(emulated: ModuleType, data: str) -> None:
 
 
 @pytest.mark.parametrize("labeling", sorted(LABELINGS))
-def test_every_labeling(emulated: ModuleType, labeling: str) -> None:
+def test_every_labeling(searching: ModuleType, labeling: str) -> None:
     x, y = make_data("small_integers", labeling, 257, 5, "float32", "euclidean", 0)
     for relation in RELATIONS:
         check_search(x, y, 7, relation, [256, 3, 3, 100, 64])
 
 
 @pytest.mark.parametrize("d", [1, 7, 8, 31, 32, 33, 65, 256, 300])
-def test_every_feature_count(emulated: ModuleType, d: int) -> None:
+def test_every_feature_count(searching: ModuleType, d: int) -> None:
     x, y = make_data("shifted_1e4", "two_classes", 140, d, "float32", "cosine", 0)
     check_search(x, y, 5, "enemy", [0, 139], "cosine")
 
 
-def test_many_rows_and_blocks_of_queries(emulated: ModuleType) -> None:
+def test_many_rows_and_blocks_of_queries(searching: ModuleType) -> None:
     x, y = make_data("normal", "one_in_twenty", 1500, 3, "float32", "euclidean", 0)
     order = np.argsort(y, kind="stable")
-    assert emulated.describe_tiles(1500, 140, 3, 3, budget=30_000)["queries_at_a_time"] < 140
+    assert searching.describe_tiles(1500, 140, 3, 3, budget=30_000)["queries_at_a_time"] < 140
     index = ex.Index(x[order], y[order], backend="cuda", memory_budget=MINIMUM_BUDGET)
     index._budget = 30_000
     for relation in ("enemy", "friend"):
@@ -186,7 +255,7 @@ def test_many_rows_and_blocks_of_queries(emulated: ModuleType) -> None:
 
 
 @pytest.mark.parametrize("d", [1, 8])
-def test_points_whose_distance_underflows(emulated: ModuleType, d: int) -> None:
+def test_points_whose_distance_underflows(searching: ModuleType, d: int) -> None:
     rng = np.random.default_rng(0)
     x = rng.integers(-9, 10, (40, d)) * 5e-324
     for magnitude in (1e-170, 3e-162, 1e-100, 1e149):
@@ -198,13 +267,13 @@ def test_points_whose_distance_underflows(emulated: ModuleType, d: int) -> None:
         assert_same_search(got, expected, str(magnitude))
 
 
-def test_more_neighbors_than_shared_memory_holds(emulated: ModuleType) -> None:
+def test_more_neighbors_than_shared_memory_holds(searching: ModuleType) -> None:
     x, y = make_data("small_integers", "two_classes", 3700, 3, "float32", "euclidean", 0)
-    assert not emulated.describe_tiles(3700, 1, 3, 3600)["candidates_in_shared_memory"]
+    assert not searching.describe_tiles(3700, 1, 3, 3600)["candidates_in_shared_memory"]
     check_search(x, y, 3600, "any", [7])
 
 
-def test_points_that_are_no_rows(emulated: ModuleType) -> None:
+def test_points_that_are_no_rows(searching: ModuleType) -> None:
     x, y = blobs(dtype="float16")
     q = np.concatenate([x[:3].astype(np.float64) + 1e-9, np.full((1, 6), 1e140)])
     got, expected = (
@@ -216,12 +285,12 @@ def test_points_that_are_no_rows(emulated: ModuleType) -> None:
 
 @pytest.mark.parametrize("metric", METRICS)
 def test_rows_that_outgrow_the_device(
-    emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, metric: str
+    searching: ModuleType, monkeypatch: pytest.MonkeyPatch, metric: str
 ) -> None:
     # Two stretches at once would not fit, nor would all queries, nor their results.
     from expansive.backends import cuda_search
 
-    memory = 200_000
+    memory = 320_000
     monkeypatch.setenv("EMULATED_MEMORY", str(memory))
     length = cuda_search.stretch_length(1500, 6, 8, "euclidean", memory)
     assert 700 < length < 1500
@@ -231,7 +300,7 @@ def test_rows_that_outgrow_the_device(
     check_search(x, y, 6, "enemy", asked * 60, metric)
 
 
-def test_queries_pass_in_parts(emulated: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queries_pass_in_parts(searching: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("EMULATED_MEMORY", str(120_000))
     x, y = make_data("small_integers", "two_classes", 50, 3, "float32", "euclidean", 0)
     check_search(x, y, 40, "any", np.tile(np.arange(50), 5))
@@ -245,7 +314,7 @@ def test_queries_pass_in_parts(emulated: ModuleType, monkeypatch: pytest.MonkeyP
 
 
 def test_too_little_memory_is_said_once(
-    emulated: ModuleType, monkeypatch: pytest.MonkeyPatch
+    searching: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("EMULATED_MEMORY", "1000")
     x, y = blobs()
@@ -360,6 +429,23 @@ def test_uploads_wait_for_a_buffer_before_they_fill_it(
 
 
 # ---- the compiled module ----------------------------------------------------------------------
+
+
+def test_the_screen_of_sm_90a_compiles(tmp_path: Path) -> None:
+    """Where there is nvcc, and without a word: ptxas says so when it makes wgmma wait."""
+    nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
+    if nvcc is None:
+        return
+    source = HERE.parent / "csrc"
+    flags = ["-std=c++17", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-Xptxas=-v"]
+    codes = [f"--generate-code=arch=compute_{arch},code=sm_{arch}" for arch in ("80", "90a")]
+    folders = [f"-I{source}", f"-I{source / 'include'}"]
+    command = [nvcc, *flags, *codes, *folders, "-c", source / "cuda" / "screen_wide.cu"]
+    done = subprocess.run([*command, "-o", tmp_path / "o"], capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "arning" not in said
+    assert "0 bytes spill stores, 0 bytes spill loads" in said
 
 
 def test_the_compiled_module_loads_without_a_driver() -> None:

@@ -108,7 +108,7 @@ class DeviceDatabase {
   DeviceDatabase(int device, Address x, int64_t n, int64_t d, const std::string& dtype,
                  double largest, Address order, const std::string& metric, Address memory,
                  Address stream)
-      : device_(device), multiprocessors_(count_multiprocessors(device)) {
+      : device_(device), chip_(chip_of(device)) {
     const OnDevice here(device_);
     database_ =
         std::make_unique<Database>(rows_at(x, n, d, dtype), largest, at<const uint32_t>(order),
@@ -124,13 +124,12 @@ class DeviceDatabase {
                                   at<const int64_t>(own_rows)};
     const OnDevice here(device_);
     database_->search(points, k, parse_relation(relation), squared, budget, at<void>(workspace),
-                      multiprocessors_, {at<void>(distance), at<int64_t>(index), wide},
-                      stream_of(stream));
+                      chip_, {at<void>(distance), at<int64_t>(index), wide}, stream_of(stream));
   }
 
  private:
   int device_;
-  int multiprocessors_;
+  Chip chip_;
   std::unique_ptr<Database> database_;
 };
 
@@ -179,6 +178,8 @@ py::dict describe_tiles(int64_t n, int64_t q, int64_t d, int64_t k, int64_t mult
   py::dict sizes;
   sizes["block_queries"] = kBlockQueries;
   sizes["block_rows"] = kBlockRows;
+  sizes["wide_block_rows"] = kWideBlockRows;
+  sizes["wide_stages"] = wide_stages(padded_features(d) / kImageFeatures);
   sizes["features_a_step"] = kStep;
   sizes["padded_features"] = padded_features(d);
   sizes["tile_rows"] = tile_rows(d);

@@ -143,7 +143,14 @@ std::string describe_device(int device) {
          std::to_string(found.totalGlobalMem >> 30) + " GiB";
 }
 
-int count_multiprocessors(int device) { return attribute(cudaDevAttrMultiProcessorCount, device); }
+Chip chip_of(int device) {
+#ifdef EXPANSIVE_WGMMA
+  const bool has_wgmma = attribute(cudaDevAttrComputeCapabilityMajor, device) == 9;
+#else
+  const bool has_wgmma = false;
+#endif
+  return {attribute(cudaDevAttrMultiProcessorCount, device), has_wgmma};
+}
 
 int64_t total_memory(int device) {
   const OnDevice here(device);

@@ -16,8 +16,14 @@ void check_device(int device);
 // Name, compute capability and memory of a device, in a line.
 std::string describe_device(int device);
 
-// Multiprocessors of a device, and its memory in bytes.
-int count_multiprocessors(int device);
+// What the search has to know of a device.
+struct Chip {
+  int multiprocessors;
+  bool has_wgmma;  // and this module was compiled for it
+};
+Chip chip_of(int device);
+
+// A device's memory in bytes.
 int64_t total_memory(int device);
 
 // Memory in the order of a stream.

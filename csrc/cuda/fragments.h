@@ -1,8 +1,13 @@
-// Where everything lies in pass A: in shared memory, in a warp's fragments, in its sums. Shared
-// with a host test that multiplies matrices by these rules alone.
+// Where everything lies in pass A: in memory, in shared memory, in a warp's fragments, in its sums.
+// Shared with a host test that multiplies matrices by these rules alone.
 //
-// Shared memory holds kStep features of kBlockRows images: a line of 64 bytes for each image, cut
-// into four parts of 16 bytes, permuted so that the eight lines which ldmatrix reads at a time lie
+// Images lie in blocks of kImageRows × kImageFeatures, the blocks of a row one after the other: a
+// line of 128 bytes for each image, cut into eight parts of 16 bytes, part p of line l in place
+// p ^ (l % 8). wgmma wants them so in shared memory (PTX ISA: 128-byte swizzling), and a block can
+// be copied there as it is.
+//
+// For mma.sync shared memory holds kStep features of kBlockRows images: a line of 64 bytes for each
+// image, cut into four parts, permuted so that the eight lines which ldmatrix reads at a time lie
 // in different banks. Fragments are those of mma.m16n8k16 in the PTX ISA.
 #pragma once
 
@@ -12,6 +17,16 @@
 #include "expansive/host_device.h"
 
 namespace expansive::cuda {
+
+// The first element of a block of images, of `padded` features each.
+EXPANSIVE_HOST_DEVICE constexpr int64_t image_block(int64_t block, int64_t step, int64_t padded) {
+  return (block * padded + step * kImageFeatures) * kImageRows;
+}
+EXPANSIVE_HOST_DEVICE constexpr int64_t image_place(int64_t row, int64_t feature, int64_t padded) {
+  const int64_t line = row % kImageRows, part = feature % kImageFeatures / 8;
+  return image_block(row / kImageRows, feature / kImageFeatures, padded) + line * kImageFeatures +
+         (part ^ (line % 8)) * 8 + feature % 8;
+}
 
 inline constexpr int kPartBytes = 16;
 inline constexpr int kPartsPerLine = kStep * 2 / kPartBytes;
@@ -24,6 +39,7 @@ inline constexpr int kFragmentsM = kWarpQueries / 16;
 inline constexpr int kFragmentsN = kWarpRows / 8;
 
 static_assert(kBlockQueries == kBlockRows, "both sides are copied by the same rule");
+static_assert(kBlockRows == kImageRows && kImageFeatures % kStep == 0);
 static_assert(kPartsPerLine == 4, "the permutation below is for lines of four parts");
 static_assert(kScreenThreads == 32 * (kBlockQueries / kWarpQueries) * (kBlockRows / kWarpRows));
 
@@ -72,23 +88,22 @@ EXPANSIVE_HOST_DEVICE constexpr int64_t block_number(const Run& run, int64_t i) 
   return run.begin + i < run.skip ? run.begin + i : run.begin + i + (run.resume - run.skip);
 }
 
-// A strip [begin, end) of blocks, cut to what some query of a block wants. The queries' classes go
-// in order: the first query's class has the positions [first_begin, first_end), the last one's
-// [last_begin, last_end); n is the number of rows.
-EXPANSIVE_HOST_DEVICE inline Run wanted_run(int64_t begin, int64_t end, bool enemies,
+// A strip [begin, end) of blocks of `rows`, cut to what some query of a block wants. The queries'
+// classes go in order: the first query's class has the positions [first_begin, first_end), the last
+// one's [last_begin, last_end); n is the number of rows.
+EXPANSIVE_HOST_DEVICE inline Run wanted_run(int64_t begin, int64_t end, int rows, bool enemies,
                                             uint32_t first_begin, uint32_t first_end,
                                             uint32_t last_begin, uint32_t last_end, int64_t n) {
   if (enemies) {
-    int64_t skip = (first_begin + int64_t{kBlockRows} - 1) / kBlockRows;
-    int64_t resume = first_end == n ? end : first_end / kBlockRows;
+    int64_t skip = divide_up(first_begin, rows);
+    int64_t resume = first_end == n ? end : int64_t{first_end} / rows;
     skip = skip < begin ? begin : skip > end ? end : skip;
     resume = resume < begin ? begin : resume > end ? end : resume;
     const bool one_class = first_begin == last_begin && first_end == last_end;
     if (!one_class || resume <= skip) return {begin, end, end, end};
     return {begin, end, skip, resume};
   }
-  const int64_t from = first_begin / kBlockRows;
-  const int64_t to = (last_end + int64_t{kBlockRows} - 1) / kBlockRows;
+  const int64_t from = int64_t{first_begin} / rows, to = divide_up(last_end, rows);
   begin = begin < from ? from : begin;
   end = end > to ? to : end;
   if (end < begin) end = begin;

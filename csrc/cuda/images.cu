@@ -5,6 +5,7 @@
 // read and one write of the rows, bound by memory. Rotation and cut are the CPU's alone so far.
 #include "cuda/bounds.h"
 #include "cuda/device_code.cuh"
+#include "cuda/fragments.h"
 #include "cuda/kernels.h"
 #include "cuda/tiles.h"
 
@@ -81,12 +82,26 @@ struct ImageSums {
   double squared_error;
 };
 
+// The i-th of all images.
+struct ImageAt {
+  uint16_t* images;
+  int64_t i;
+  int64_t padded;
+
+  __device__ uint16_t& operator[](int64_t feature) const {
+    return images[image_place(i, feature, padded)];
+  }
+  __device__ void clear() const {
+    for (int64_t j = threadIdx.x % 32; j < padded; j += 32) (*this)[j] = 0;
+  }
+};
+
 // Writes a row's image, padded with zeros, and, if `wide` is not null, the row in float64.
 template <typename T>
 __device__ ImageSums make_image(const T* row, double row_scale, const Space& space, int64_t d,
-                                int64_t padded, uint16_t* image, double* wide) {
+                                const ImageAt& image, double* wide) {
   double norm = 0.0, error = 0.0;
-  for (int64_t j = threadIdx.x % 32; j < padded; j += 32) {
+  for (int64_t j = threadIdx.x % 32; j < image.padded; j += 32) {
     BFloat16 rounded{0};
     if (j < d) {
       const double value = to_double(row[j]) * row_scale;
@@ -103,20 +118,16 @@ __device__ ImageSums make_image(const T* row, double row_scale, const Space& spa
   return {sum_lanes(norm), sum_lanes(error)};
 }
 
-__device__ void clear_image(int64_t padded, uint16_t* image) {
-  for (int64_t j = threadIdx.x % 32; j < padded; j += 32) image[j] = 0;
-}
-
 // The bounds of an image. One too long for the screen becomes the origin with a boundless error.
 struct Image {
   double squared_norm;
   double error;
 };
-__device__ Image settle_image(ImageSums sums, int64_t padded, uint16_t* image) {
+__device__ Image settle_image(ImageSums sums, const ImageAt& image) {
   if (sums.squared_norm <= kLongestImage) {
     return {sums.squared_norm, image_error(sums.squared_norm, sums.squared_error)};
   }
-  clear_image(padded, image);  // by the lanes that wrote it
+  image.clear();  // by the lanes that wrote it
   return {0.0, INFINITY};
 }
 
@@ -126,16 +137,16 @@ __global__ void __launch_bounds__(kThreads)
                            int64_t padded, int rows_per_tile) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (i >= padded_rows) return;
-  uint16_t* image = out.images + i * padded;
+  const ImageAt image{out.images, i, padded};
   const bool leads = threadIdx.x % 32 == 0;
   if (i >= list.count) {
-    clear_image(padded, image);
+    image.clear();
     if (leads) out.negated_half_norms[i] = -INFINITY;
     return;
   }
   const double row_scale = space.row_scales == nullptr ? 1.0 : space.row_scales[i];
-  const ImageSums sums = make_image(list.row(i), row_scale, space, list.d, padded, image, nullptr);
-  const Image bounds = settle_image(sums, padded, image);
+  const ImageSums sums = make_image(list.row(i), row_scale, space, list.d, image, nullptr);
+  const Image bounds = settle_image(sums, image);
   if (!leads) return;
   out.negated_half_norms[i] = -half_norm(bounds.squared_norm, screen_gamma(padded));
   unsigned long long error;  // orders like its bits: it is not negative
@@ -149,12 +160,12 @@ __global__ void __launch_bounds__(kThreads)
                         int64_t padded) {
   const int64_t i = static_cast<int64_t>(blockIdx.x) * kWarps + threadIdx.x / 32;
   if (i >= padded_rows) return;
-  uint16_t* image = out.images + i * padded;
-  if (i >= list.count) return clear_image(padded, image);
+  const ImageAt image{out.images, i, padded};
+  if (i >= list.count) return image.clear();
   const double row_scale = space.row_scales == nullptr ? 1.0 : space.row_scales[i];
   const ImageSums sums =
-      make_image(list.row(i), row_scale, space, list.d, padded, image, out.wide + i * list.d);
-  const Image bounds = settle_image(sums, padded, image);
+      make_image(list.row(i), row_scale, space, list.d, image, out.wide + i * list.d);
+  const Image bounds = settle_image(sums, image);
   if (threadIdx.x % 32 != 0) return;
   out.norms[i] = query_norm(bounds.squared_norm, screen_gamma(padded), padded);
   out.errors[i] = bounds.error;
@@ -181,7 +192,7 @@ void find_row_scales(const RowList& list, double* row_scales, cudaStream_t strea
 
 void make_images(const RowList& list, const Space& space, const DatabaseImages& out,
                  cudaStream_t stream) {
-  const int64_t padded_rows = round_up(list.count, kBlockRows);
+  const int64_t padded_rows = round_up(list.count, kWideBlockRows);
   const int64_t tiles = divide_up(list.count, tile_rows(list.rows.d));
   check_cuda(
       cudaMemsetAsync(out.tile_errors, 0, static_cast<size_t>(tiles) * sizeof(double), stream),

@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cuda/device.h"
 #include "expansive/neighbors.h"
 #include "expansive/rows.h"
 
@@ -38,13 +39,13 @@ struct Space {
 
 // What is made of database rows; `images` and `negated_half_norms` are padded to whole blocks.
 struct DatabaseImages {
-  uint16_t* images;           // [padded rows][padded features]
+  uint16_t* images;           // [padded rows × padded features], see fragments.h
   float* negated_half_norms;  // [padded rows], -inf for padding
   double* tile_errors;        // [tiles], zeros before
 };
 // What is made of queries.
 struct QueryImages {
-  uint16_t* images;  // [padded queries][padded features]
+  uint16_t* images;  // [padded queries × padded features], see fragments.h
   double* wide;      // [queries][d], the rows in float64, scaled
   double* norms;     // [queries], see query_norm
   double* errors;    // [queries]
@@ -71,12 +72,14 @@ struct ScreenTask {
   float* values;  // [queries][tiles]
   int64_t n_queries;
   int64_t n_rows;
-  int64_t padded_features;
+  int64_t d;  // features before they were padded
   int tile_rows;
   Relation relation;
   ClassRanges classes;
 };
-void screen(const ScreenTask& task, int multiprocessors, cudaStream_t stream);
+void screen(const ScreenTask& task, const Chip& chip, cudaStream_t stream);
+// The same by wgmma, for a chip that has it.
+void screen_wide(const ScreenTask& task, const Chip& chip, cudaStream_t stream);
 
 struct SelectTask {
   Rows database;

@@ -44,7 +44,7 @@ struct DatabaseParts {
 };
 
 DatabaseParts lay_out(Arena& arena, int64_t n, int64_t d, Metric metric) {
-  const int64_t padded = round_up(n, kBlockRows);
+  const int64_t padded = round_up(n, kWideBlockRows);
   DatabaseParts parts{};
   parts.centre = arena.take<double>(d);
   if (metric == Metric::cosine) parts.row_scales = arena.take<double>(n);
@@ -85,7 +85,7 @@ Database::Database(Rows rows, double largest, const uint32_t* order, Metric metr
 }
 
 void Database::search(const Points& points, int64_t k, Relation relation, bool squared,
-                      int64_t budget, void* workspace, int multiprocessors, const Neighbors& out,
+                      int64_t budget, void* workspace, const Chip& chip, const Neighbors& out,
                       cudaStream_t stream) const {
   check(points.rows.d == rows_.d, "queries and rows differ in features");
   check(relation == Relation::any || points.class_begin != nullptr, "this relation needs labels");
@@ -107,8 +107,8 @@ void Database::search(const Points& points, int64_t k, Relation relation, bool s
       classes = {points.class_begin + first, points.class_end + first};
     }
     screen({parts.images, images_.images, images_.negated_half_norms, parts.values, list.count, n,
-            padded_features(d), tile_rows(d), relation, classes},
-           multiprocessors, stream);
+            d, tile_rows(d), relation, classes},
+           chip, stream);
     select({rows_,
             order_,
             space_.row_scales,

@@ -39,8 +39,7 @@ class Database {
   // `budget` as in workspace_bytes. `squared` leaves distances as they are ranked. `k` may exceed
   // the number of rows.
   void search(const Points& points, int64_t k, Relation relation, bool squared, int64_t budget,
-              void* workspace, int multiprocessors, const Neighbors& out,
-              cudaStream_t stream) const;
+              void* workspace, const Chip& chip, const Neighbors& out, cudaStream_t stream) const;
 
  private:
   Rows rows_;

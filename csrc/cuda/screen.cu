@@ -6,12 +6,13 @@
 // features come by cp.async into a ring of kStages, also across the blocks' boundaries, so that
 // the next block loads while this one ends.
 //
-// Cost: 2 · queries · rows · features operations; 4 / (features · tile_rows) bytes written for each
-// of them. Out of scope: wgmma and the bulk copy engine of sm_90a, the next step for that chip.
+// Cost: 2 · queries · rows · features operations; 2 / (features · tile_rows) bytes written for each
+// of them. screen_wide.cu does the same faster where the chip has the instructions for it.
 #include "cuda/device_code.cuh"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
 #include "cuda/ptx.cuh"
+#include "cuda/strips.cuh"
 
 namespace expansive::cuda {
 namespace {
@@ -28,15 +29,15 @@ __device__ void load_stage(const ScreenTask& task, Stage& stage, int64_t query_b
                            int64_t row_block, int64_t step) {
   const SharedAddress to_queries = shared_address(stage.queries),
                       to_rows = shared_address(stage.rows);
-  const uint16_t* queries =
-      task.queries + query_block * kBlockQueries * task.padded_features + step * kStep;
-  const uint16_t* rows = task.rows + row_block * kBlockRows * task.padded_features + step * kStep;
+  const int64_t padded = padded_features(task.d);
 #pragma unroll
   for (int i = 0; i < kCopies; ++i) {
     const Part part = part_to_copy(static_cast<int>(threadIdx.x), i);
-    const int64_t from = part.line * task.padded_features + part.part * (kPartBytes / 2);
-    copy_part(to_queries + offset_of(part), queries + from);
-    copy_part(to_rows + offset_of(part), rows + from);
+    const int64_t feature = step * kStep + part.part * (kPartBytes / 2);
+    copy_part(to_queries + offset_of(part),
+              task.queries + image_place(query_block * kImageRows + part.line, feature, padded));
+    copy_part(to_rows + offset_of(part),
+              task.rows + image_place(row_block * kImageRows + part.line, feature, padded));
   }
 }
 
@@ -109,27 +110,13 @@ __device__ void finish_block(const ScreenTask& task, int64_t first_query, int64_
   }
 }
 
-__device__ Run strip_to_visit(const ScreenTask& task, int64_t query_block, int64_t strip,
-                              int64_t strip_length) {
-  const int64_t blocks = divide_up(task.n_rows, kBlockRows);
-  const int64_t begin = strip * strip_length;
-  const int64_t end = begin + strip_length < blocks ? begin + strip_length : blocks;
-  if (task.relation == Relation::any) return {begin, end, end, end};
-  const int64_t first = query_block * kBlockQueries;
-  const int64_t last =
-      (first + kBlockQueries < task.n_queries ? first + kBlockQueries : task.n_queries) - 1;
-  return wanted_run(begin, end, task.relation == Relation::enemy, task.classes.begin[first],
-                    task.classes.end[first], task.classes.begin[last], task.classes.end[last],
-                    task.n_rows);
-}
-
 __global__ void __launch_bounds__(kScreenThreads, 2)
     screen_kernel(ScreenTask task, int64_t query_blocks, int64_t strip_length) {
   __shared__ Stage ring[kStages];
   const Work work = work_of(blockIdx.x, query_blocks, gridDim.x / query_blocks);
   const int64_t query_block = work.query_block;
-  const Run run = strip_to_visit(task, query_block, work.strip, strip_length);
-  const int64_t steps = task.padded_features / kStep;
+  const Run run = strip_to_visit(task, query_block, work.strip, strip_length, kBlockRows);
+  const int64_t steps = divide_up(task.d, kStep);
   const int64_t total = count_blocks(run) * steps;
   const int warp = static_cast<int>(threadIdx.x / 32);
   const int warp_query = warp % 2 * kWarpQueries, warp_row = warp / 2 * kWarpRows;
@@ -168,10 +155,11 @@ __global__ void __launch_bounds__(kScreenThreads, 2)
 
 }  // namespace
 
-void screen(const ScreenTask& task, int multiprocessors, cudaStream_t stream) {
+void screen(const ScreenTask& task, const Chip& chip, cudaStream_t stream) {
+  if (chip.has_wgmma) return screen_wide(task, chip, stream);
   const int64_t query_blocks = divide_up(task.n_queries, kBlockQueries);
   const int64_t row_blocks = divide_up(task.n_rows, kBlockRows);
-  const int64_t strip_length = strip_blocks(query_blocks, row_blocks, multiprocessors);
+  const int64_t strip_length = strip_blocks(query_blocks, row_blocks, chip.multiprocessors);
   const int64_t thread_blocks = query_blocks * divide_up(row_blocks, strip_length);
   screen_kernel<<<blocks_for(thread_blocks, 1), kScreenThreads, 0, stream>>>(task, query_blocks,
                                                                              strip_length);

@@ -1,12 +1,14 @@
 // Pass B: the k nearest rows of every query, from the screen values of pass A and exact distances.
 //
 // Fused: choosing tiles, measuring their rows in float64, keeping the k nearest, and the output. A
-// thread block a query (selection.h says how), a warp a tile, eight lanes a row: lane l holds the
-// contract's partial sum l, so the order of additions is the contract's. Candidates are sorted in
-// shared memory; where k is too large for it, in scratch of the caller's, by fewer thread blocks.
+// thread block a query (selection.h says how), eight lanes a row: lane l holds the contract's
+// partial sum l, so the order of additions is the contract's. Candidates are sorted in shared
+// memory; where k is too large for it, in scratch of the caller's, by fewer thread blocks.
 //
-// Cost: queries · tiles values read, and tile_rows rows for each tile measured, some k of them;
-// both are bound by memory. Out of scope: measuring in float32 first.
+// Cost: queries · tiles values read three times, and tile_rows rows for each tile measured, some k
+// of them. Either waits for memory rather than filling it, so threads ask for several values before
+// they use one, and the rows of a round are spread over all threads, however few tiles hold them.
+// Out of scope: measuring in float32 first.
 #include "cuda/device_code.cuh"
 #include "cuda/kernels.h"
 #include "cuda/selection.h"
@@ -18,10 +20,12 @@ namespace {
 struct Block {
   __device__ int rank() const { return static_cast<int>(threadIdx.x); }
   __device__ static constexpr int size() { return kSelectThreads; }
-  __device__ int warp() const { return static_cast<int>(threadIdx.x / 32); }
-  __device__ static constexpr int warps() { return kSelectWarps; }
   __device__ void sync() const { __syncthreads(); }
   __device__ int add(int* counter, int amount) const { return atomicAdd(counter, amount); }
+  // A counter that others may be adding to.
+  __device__ int read(const int* counter) const {
+    return *static_cast<const volatile int*>(counter);
+  }
   // The sum over the team, through a counter that it shares. The team is in step after it.
   __device__ int sum(int mine, int* counter) const {
     __syncthreads();
@@ -38,32 +42,46 @@ struct Block {
 // wanted take part with no element.
 template <typename T>
 __device__ double squared_distance(const double* query, const T* row, double row_scale,
-                                   int64_t wanted_d) {
+                                   int wanted_d) {
   double sum = 0.0;
-#pragma unroll 4
-  for (int64_t j = threadIdx.x % 8; j < wanted_d; j += 8) {
-    const double difference = query[j] - to_double(row[j]) * row_scale;
-    sum = __fma_rn(difference, difference, sum);
+  for (int first = static_cast<int>(threadIdx.x % 8); first < wanted_d; first += 8 * kLooks) {
+    T values[kLooks];
+    double of_query[kLooks];
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      const int j = first + 8 * i;
+      values[i] = j < wanted_d ? row[j] : T{};
+      of_query[i] = j < wanted_d ? query[j] : 0.0;
+    }
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      const double difference = of_query[i] - to_double(values[i]) * row_scale;
+      sum = __fma_rn(difference, difference, sum);  // beyond the end + 0
+    }
   }
   return fold_lanes(sum);
 }
 
-// Measures a tile, by a warp.
+// Measures `count` listed tiles, a row by each eight lanes. A round's rows are whole warps of them.
 template <typename T>
-__device__ void measure_tile(const SelectTask& task, const Selection& s, const Candidates& c,
-                             const double* query, int64_t tile) {
+__device__ void measure_tiles(const SelectTask& task, const Selection& s, const Candidates& c,
+                              const double* query, int first, int count) {
   const int64_t d = task.database.d;
-  for (int at = static_cast<int>(threadIdx.x % 32) / 8; at < s.tile_rows; at += 4) {
-    const int64_t position = tile * s.tile_rows + at;
-    int64_t row = position;
-    bool wanted = position < s.n && is_related(s, position);
-    if (wanted && task.order != nullptr) row = task.order[position];
-    wanted = wanted && row != s.own_row;
-    const double row_scale = wanted && task.row_scales != nullptr ? task.row_scales[position] : 1.0;
+  const double limit = c.control->limit, reach = c.control->reach;
+  for (int at = static_cast<int>(threadIdx.x) / 8; at < count * s.tile_rows;
+       at += kSelectThreads / 8) {
+    const int tile = static_cast<int>(c.list[first + at / s.tile_rows]);
+    const int64_t position = int64_t{tile} * s.tile_rows + at % s.tile_rows;
+    bool is_near = position < s.n && is_related(s, position) &&
+                   !is_excluded(s.values[tile], s.norm, reach, s.tile_errors[tile]);
+    const int64_t row = is_near && task.order != nullptr ? task.order[position] : position;
+    is_near = is_near && row != s.own_row;
+    const double row_scale =
+        is_near && task.row_scales != nullptr ? task.row_scales[position] : 1.0;
     const double squared =
-        squared_distance(query, static_cast<const T*>(task.database.data) + (wanted ? row * d : 0),
-                         row_scale, wanted ? d : 0);
-    if (wanted && threadIdx.x % 8 == 0 && squared <= c.control->limit) {
+        squared_distance(query, static_cast<const T*>(task.database.data) + (is_near ? row * d : 0),
+                         row_scale, is_near ? static_cast<int>(d) : 0);
+    if (is_near && threadIdx.x % 8 == 0 && squared <= limit) {
       add_candidate(Block{}, s, c, squared, row);
     }
   }
@@ -122,7 +140,8 @@ __global__ void __launch_bounds__(kSelectThreads, kSelectBlocks)
   for (int64_t i = blockIdx.x; i < task.n_queries; i += gridDim.x) {
     const Selection s = selection_of(task, i);
     const double* query = task.wide + i * task.database.d;
-    find_nearest(Block{}, s, c, [&](int64_t tile) { measure_tile<T>(task, s, c, query, tile); });
+    find_nearest(Block{}, s, c,
+                 [&](int first, int count) { measure_tiles<T>(task, s, c, query, first, count); });
     const int64_t number = query_number(task, i);
     if (task.out.wide) {
       write<double>(task, c, number);

@@ -49,7 +49,7 @@ struct Candidates {
   double* squared;  // [slots], the first k sorted
   uint32_t* rows;   // [slots]
   int64_t slots;
-  uint32_t* list;  // [kListLength]
+  uint32_t* list;  // [kListLength], of tiles
   Control* control;
 };
 
@@ -59,20 +59,35 @@ EXPANSIVE_HOST_DEVICE inline bool is_related(const Selection& s, int64_t positio
   return is_friend == (s.relation == Relation::friendly);
 }
 
-// Whether some row of the tile is in the relation: its positions against those of the class.
-EXPANSIVE_HOST_DEVICE inline bool may_hold(const Selection& s, int64_t tile) {
-  const int64_t begin = tile * s.tile_rows;
-  const int64_t end = begin + s.tile_rows < s.n ? begin + s.tile_rows : s.n;
-  if (s.relation == Relation::enemy) return !(begin >= s.class_begin && end <= s.class_end);
-  if (s.relation == Relation::friendly) return begin < s.class_end && end > s.class_begin;
-  return true;
+// The tiles that hold a row in the relation: [begin, end) without the hole, which lies within. They
+// are fewer than 2^27.
+struct TileRange {
+  int begin;
+  int end;
+  int hole_begin;
+  int hole_end;
+};
+
+EXPANSIVE_HOST_DEVICE inline TileRange related_tiles(const Selection& s) {
+  const auto tiles_of = [&](int64_t rows) {
+    return static_cast<int>(divide_up(rows, s.tile_rows));
+  };
+  const int tiles = tiles_of(s.n);
+  if (s.relation == Relation::any) return {0, tiles, tiles, tiles};
+  const int first_touched = static_cast<int>(s.class_begin / static_cast<uint32_t>(s.tile_rows));
+  if (s.relation == Relation::friendly) {
+    const int end = tiles_of(s.class_end);
+    return {first_touched, end, end, end};
+  }
+  const int hole_begin = tiles_of(s.class_begin);
+  const int whole = static_cast<int>(s.class_end / static_cast<uint32_t>(s.tile_rows));
+  const int hole_end = s.class_end == s.n ? tiles : whole;
+  return {0, tiles, hole_begin, hole_end < hole_begin ? hole_begin : hole_end};
 }
 
-EXPANSIVE_HOST_DEVICE inline int64_t first_tile(const Selection& s) {
-  return s.relation == Relation::friendly ? s.class_begin / s.tile_rows : 0;
-}
-EXPANSIVE_HOST_DEVICE inline int64_t end_tile(const Selection& s) {
-  return divide_up(s.relation == Relation::friendly ? s.class_end : s.n, s.tile_rows);
+EXPANSIVE_HOST_DEVICE inline bool may_hold(const TileRange& range, int tile) {
+  return tile >= range.begin && tile < range.end &&
+         !(tile >= range.hole_begin && tile < range.hole_end);
 }
 
 // Integers that order like the floats.
@@ -88,24 +103,38 @@ EXPANSIVE_HOST_DEVICE inline float from_ordered_bits(uint32_t ordered) {
   return value;
 }
 
+// The largest screen value of the related ones among tiles `first`, `first + step`, ...
+EXPANSIVE_HOST_DEVICE inline float largest_value(const Selection& s, const TileRange& range,
+                                                 int first, int step) {
+  float largest = -INFINITY;
+  for (int at = first; at < range.end; at += kLooks * step) {
+    float values[kLooks];
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      const int tile = at + i * step;
+      values[i] = may_hold(range, tile) ? s.values[tile] : -INFINITY;
+    }
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) largest = ::fmaxf(largest, values[i]);
+  }
+  return largest;
+}
+
 // A screen value that at least k tiles reach, and few more: tiles are dealt into groups, and the
 // k-th largest of the groups' maxima is found by bisection. -inf where there are too few tiles.
 template <typename Team>
-EXPANSIVE_HOST_DEVICE float find_cutoff(const Team& team, const Selection& s, float* groups,
-                                        int64_t n_groups, Control* control) {
-  for (int64_t group = team.rank(); group < n_groups; group += team.size()) {
-    float largest = -INFINITY;
-    for (int64_t tile = first_tile(s) + group; tile < end_tile(s); tile += n_groups) {
-      if (may_hold(s, tile)) largest = ::fmaxf(largest, s.values[tile]);
-    }
-    groups[group] = largest;
+EXPANSIVE_HOST_DEVICE float find_cutoff(const Team& team, const Selection& s,
+                                        const TileRange& range, float* groups, int n_groups,
+                                        Control* control) {
+  for (int group = team.rank(); group < n_groups; group += team.size()) {
+    groups[group] = largest_value(s, range, range.begin + group, n_groups);
   }
   team.sync();
   uint32_t low = ordered_bits(-INFINITY), high = ordered_bits(INFINITY);  // k groups reach low
   while (low < high) {
     const uint32_t middle = low + (high - low) / 2 + 1;
     int mine = 0;
-    for (int64_t group = team.rank(); group < n_groups; group += team.size()) {
+    for (int group = team.rank(); group < n_groups; group += team.size()) {
       mine += ordered_bits(groups[group]) >= middle ? 1 : 0;
     }
     const int64_t count = team.sum(mine, &control->counted);
@@ -162,26 +191,67 @@ EXPANSIVE_HOST_DEVICE void merge_candidates(const Team& team, const Selection& s
   team.sync();
 }
 
-// Measures the tiles that `wants` names, a warp each at a time, by measure(tile): that calls
-// add_candidate for each related row within the limit.
-template <typename Team, typename Wants, typename Measure>
-EXPANSIVE_HOST_DEVICE void visit_tiles(const Team& team, const Selection& s, const Candidates& c,
-                                       const Wants& wants, const Measure& measure) {
-  const int64_t end = end_tile(s);
-  for (int64_t base = first_tile(s); base < end; base += kListLength) {
-    const int64_t stop = base + kListLength < end ? base + kListLength : end;
-    for (int64_t tile = base + team.rank(); tile < stop; tile += team.size()) {
-      if (may_hold(s, tile) && wants(tile)) {
-        c.list[team.add(&c.control->listed, 1)] = static_cast<uint32_t>(tile);
-      }
+// Which tiles a pass over them measures: those whose value reaches the cutoff (and what is not a
+// number), or the others; of both only what the bound does not exclude.
+struct Wanted {
+  float cutoff;
+  bool best;
+};
+EXPANSIVE_HOST_DEVICE inline bool is_in_pass(const Wanted& wanted, float value) {
+  return !(value < wanted.cutoff) == wanted.best;
+}
+
+// Lists wanted tiles from `at` on, where this thread stands, until the list is full or none are
+// left. Returns where the thread stands then.
+template <typename Team>
+EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const TileRange& range,
+                                    const Candidates& c, const Wanted& wanted, int at) {
+  const double reach = c.control->reach;
+  while (at < range.end && team.read(&c.control->listed) < kFullList) {
+    float values[kLooks];
+    bool is_hit[kLooks];
+    double errors[kLooks];
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      const int tile = at + i * team.size();
+      values[i] = tile < range.end ? s.values[tile] : 0.0f;
     }
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      const int tile = at + i * team.size();
+      is_hit[i] = may_hold(range, tile) && is_in_pass(wanted, values[i]);
+      errors[i] = is_hit[i] ? s.tile_errors[tile] : 0.0;
+    }
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      is_hit[i] = is_hit[i] && !is_excluded(values[i], s.norm, reach, errors[i]);
+    }
+#pragma unroll
+    for (int i = 0; i < kLooks; ++i) {
+      if (!is_hit[i]) continue;
+      c.list[team.add(&c.control->listed, 1)] = static_cast<uint32_t>(at + i * team.size());
+    }
+    at += kLooks * team.size();
+  }
+  return at;
+}
+
+// Measures the wanted tiles, a round of them at a time, by measure(first, count) of listed
+// ones: the team calls add_candidate for each related row within the limit. It may leave out tiles
+// that the bound excludes by now.
+template <typename Team, typename Measure>
+EXPANSIVE_HOST_DEVICE void visit_tiles(const Team& team, const Selection& s, const TileRange& range,
+                                       const Candidates& c, const Wanted& wanted,
+                                       const Measure& measure) {
+  const int round = kRoundRows / s.tile_rows;
+  int at = range.begin + team.rank();
+  for (bool is_full = true; is_full;) {
+    at = fill_list(team, s, range, c, wanted, at);
     team.sync();
     const int listed = c.control->listed;
-    for (int i = 0; i < listed; i += team.warps()) {
-      if (i + team.warp() < listed) {
-        const int64_t tile = c.list[i + team.warp()];
-        if (wants(tile)) measure(tile);  // once more: the limit may have fallen
-      }
+    is_full = listed >= kFullList;
+    for (int first = 0; first < listed; first += round) {
+      measure(first, first + round < listed ? round : listed - first);
       team.sync();
       const int64_t added = c.control->added;
       const bool unlimited = c.control->limit == INFINITY;
@@ -208,9 +278,10 @@ EXPANSIVE_HOST_DEVICE void add_candidate(const Team& team, const Selection& s, c
 template <typename Team, typename Measure>
 EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, const Candidates& c,
                                         const Measure& measure) {
+  const TileRange range = related_tiles(s);
   // The groups lie where candidates will.
-  const float cutoff =
-      find_cutoff(team, s, reinterpret_cast<float*>(c.squared), c.slots, c.control);
+  const float cutoff = find_cutoff(team, s, range, reinterpret_cast<float*>(c.squared),
+                                   static_cast<int>(c.slots), c.control);
   team.sync();
   for (int64_t i = team.rank(); i < s.k; i += team.size()) {
     c.squared[i] = INFINITY;
@@ -218,18 +289,10 @@ EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, co
   }
   if (team.rank() == 0) *c.control = {INFINITY, INFINITY, 0, 0, 0};
   team.sync();
-  const auto may_be_near = [&](int64_t tile) {
-    return !is_excluded(s.values[tile], s.norm, c.control->reach, s.tile_errors[tile]);
-  };
-  // What is not a number is visited first.
-  visit_tiles(
-      team, s, c, [&](int64_t tile) { return !(s.values[tile] < cutoff) && may_be_near(tile); },
-      measure);
-  merge_candidates(team, s, c, c.control->added);
-  visit_tiles(
-      team, s, c, [&](int64_t tile) { return s.values[tile] < cutoff && may_be_near(tile); },
-      measure);
-  merge_candidates(team, s, c, c.control->added);
+  for (const bool best : {true, false}) {
+    visit_tiles(team, s, range, c, {cutoff, best}, measure);
+    merge_candidates(team, s, c, c.control->added);
+  }
 }
 
 }  // namespace expansive::cuda

@@ -17,6 +17,9 @@
 struct alignas(16) uint4 {
   unsigned x, y, z, w;
 };
+struct float2 {
+  float x, y;
+};
 
 namespace emulation {
 
@@ -33,6 +36,7 @@ void launch(unsigned blocks, unsigned threads, size_t shared_bytes,
 double* dynamic_shared_memory();
 void await_block();
 void await_warp();
+void await_others();  // lets every other thread run for a while
 // 64 bytes of each lane of this warp, for exchanges.
 unsigned char* exchange_slot(unsigned lane);
 

@@ -19,6 +19,7 @@ HERE = Path(__file__).parent
 SOURCES = HERE.parent.parent / "csrc"
 
 _FLAGS = ["-std=c++17", "-O1", "-fPIC", "-ffp-contract=off", "-U_FORTIFY_SOURCE", "-pthread"]
+_DEFINED = ["-DEXPANSIVE_WGMMA"]
 _LAUNCH = re.compile(r"(\w+(?:<[^<>;]*>)?)\s*<<<([^;]*?),\s*stream>>>\(")
 _DYNAMIC = re.compile(r"extern __shared__ double (\w+)\[\];")
 
@@ -34,25 +35,32 @@ def rewrite(source: str) -> str:
     return source
 
 
-def build(folder: Path) -> ModuleType:
-    """Compile into `folder` and load the module, under its usual name."""
+def build(folder: Path) -> tuple[ModuleType, ModuleType]:
+    """Compile into `folder` and load the module, and screens.cpp with the same kernels."""
     for path in sorted((SOURCES / "cuda").glob("*.cu")):
         (folder / f"{path.stem}.cpp").write_text(rewrite(path.read_text()))
-    sources = [*folder.glob("*.cpp"), HERE / "emulation.cpp", SOURCES / "bindings" / "cuda.cpp"]
+    shared = [*folder.glob("*.cpp"), HERE / "emulation.cpp"]
+    bindings = [SOURCES / "bindings" / "cuda.cpp", HERE / "screens.cpp"]
     folders = [HERE, SOURCES, SOURCES / "include", pybind11.get_include()]
     includes = [f"-I{folder}" for folder in [*folders, sysconfig.get_path("include")]]
 
     def compile_one(source: Path) -> Path:
         target = folder / f"{source.parent.name}_{source.stem}.o"
-        _run(["g++", *_FLAGS, *includes, "-c", str(source), "-o", str(target)])
+        _run(["g++", *_FLAGS, *_DEFINED, *includes, "-c", str(source), "-o", str(target)])
         return target
 
     with ThreadPoolExecutor(2) as pool:
-        objects = [str(target) for target in pool.map(compile_one, sources)]
-    module = folder / f"_cuda{sysconfig.get_config_var('EXT_SUFFIX')}"
+        objects = [str(target) for target in pool.map(compile_one, [*shared, *bindings])]
+    kernels = objects[: len(shared)]
+    module, screens = objects[len(shared) :]
+    return _load("_cuda", folder, [*kernels, module]), _load("screens", folder, [*kernels, screens])
+
+
+def _load(name: str, folder: Path, objects: list[str]) -> ModuleType:
+    module = folder / f"{name}{sysconfig.get_config_var('EXT_SUFFIX')}"
     _run(["g++", "-shared", "-pthread", *objects, "-o", str(module)])
     # Under a name of its own: pybind11 gives back a module of the same name that is loaded already.
-    spec = importlib.util.spec_from_file_location("emulated._cuda", module)
+    spec = importlib.util.spec_from_file_location(f"emulated.{name}", module)
     assert spec is not None
     assert spec.loader is not None
     built = importlib.util.module_from_spec(spec)

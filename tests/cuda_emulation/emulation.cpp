@@ -16,7 +16,8 @@ Place here;
 namespace {
 
 constexpr size_t kStackBytes = 128 << 10;
-enum class State { ready, at_block_barrier, at_warp_barrier, ended };
+constexpr int kMostIdleRounds = 100;
+enum class State { ready, polling, at_block_barrier, at_warp_barrier, ended };
 
 struct Fiber {
   ucontext_t start;
@@ -81,18 +82,20 @@ void run_block(unsigned threads) {
     fiber.start.uc_link = &scheduler_start;
     makecontext(&fiber.start, run_kernel, 0);
   }
-  for (bool progress = true; progress;) {
-    progress = false;
+  // A thread that polls may have gone on from one wait to the next, so not each such round is idle.
+  for (int idle_rounds = 0; idle_rounds < kMostIdleRounds; ++idle_rounds) {
+    bool progress = false;
     for (unsigned i = 0; i < threads; ++i) {
-      while (fibers[i].state == State::ready) {
-        resume(i);
-        progress = true;
-      }
+      const bool polls = fibers[i].state == State::polling;
+      if (polls) fibers[i].state = State::ready;
+      while (fibers[i].state == State::ready) resume(i), progress |= !polls;
+      progress |= polls && fibers[i].state != State::polling;
     }
     for (unsigned warp = 0; warp < threads; warp += 32) {
       progress |= open(warp, warp + 32 < threads ? warp + 32 : threads, State::at_warp_barrier);
     }
     progress |= open(0, threads, State::at_block_barrier);
+    if (progress) idle_rounds = 0;
   }
   for (unsigned i = 0; i < threads; ++i) {
     if (fibers[i].state == State::ended) continue;
@@ -119,6 +122,7 @@ void launch(unsigned blocks, unsigned threads, size_t shared_bytes,
 double* dynamic_shared_memory() { return shared_memory.data(); }
 void await_block() { give_way(State::at_block_barrier); }
 void await_warp() { give_way(State::at_warp_barrier); }
+void await_others() { give_way(State::polling); }
 unsigned char* exchange_slot(unsigned lane) { return slots[here.thread.x / 32 * 32 + lane]; }
 
 }  // namespace emulation

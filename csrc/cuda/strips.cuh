@@ -1,0 +1,26 @@
+// Which blocks of rows a thread block of pass A goes along.
+#pragma once
+
+#include "cuda/fragments.h"
+#include "cuda/kernels.h"
+
+namespace expansive::cuda {
+namespace {
+
+// The blocks of `rows` in a strip that some query of a block of queries has to look at.
+__device__ inline Run strip_to_visit(const ScreenTask& task, int64_t query_block, int64_t strip,
+                                     int64_t strip_length, int rows) {
+  const int64_t blocks = divide_up(task.n_rows, rows);
+  const int64_t begin = strip * strip_length;
+  const int64_t end = begin + strip_length < blocks ? begin + strip_length : blocks;
+  if (task.relation == Relation::any) return {begin, end, end, end};
+  const int64_t first = query_block * kBlockQueries;
+  const int64_t last =
+      (first + kBlockQueries < task.n_queries ? first + kBlockQueries : task.n_queries) - 1;
+  return wanted_run(begin, end, rows, task.relation == Relation::enemy, task.classes.begin[first],
+                    task.classes.end[first], task.classes.begin[last], task.classes.end[last],
+                    task.n_rows);
+}
+
+}  // namespace
+}  // namespace expansive::cuda
