@@ -61,11 +61,22 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "missing objects": ({"x": NULLABLE.astype(object)}, ValueError, ["x has missing values"]),
     "columns of text": (
         {"x": pd.DataFrame(X).assign(a="1", town="Paris", day=np.datetime64("2001-01-01"))},
-        TypeError, ["'Paris' as in 2 columns ('town', 'day')", "encode", "drop"],
+        TypeError, ["'1' as in 3 columns ('a', 'town', 'day')", "encode", "drop"],
     ),
     "a column of text of polars": (
         {"x": pl.DataFrame(X).with_columns(n=pl.lit(True), town=pl.lit("x" * 99))},
         TypeError, ["'xxxxxxxxxxxx...xxxxxxxxxxxxx' as in column 'town'"],
+    ),
+    "codes of digits": (
+        {"x": pd.DataFrame(X).assign(code=pd.array(["01234"] * 57, "string"))},
+        TypeError, ["'01234' as in column 'code'", "encode", "drop"],
+    ),
+    "codes of digits of polars": (
+        {"x": pl.DataFrame(X).with_columns(code=pl.lit("01234"))},
+        TypeError, ["'01234' as in column 'code'", "encode", "drop"],
+    ),
+    "codes of bytes": (
+        {"x": pd.DataFrame(X).assign(code=b"01234")}, TypeError, ["b'01234' as in column 'code'"],
     ),
     "a lazy frame": ({"x": pl.LazyFrame(X)}, TypeError, ["x is a LazyFrame", "x.collect()"]),
     "lazy labels": ({"y": pl.LazyFrame({"y": Y})}, TypeError, ["y is a LazyFrame", "y.collect()"]),
@@ -101,6 +112,10 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     ),
     "embeddings in a column": (
         {"x": pd.DataFrame({"id": np.arange(57.0), "emb": list(X)})},
+        TypeError, ["column 'emb'", "np.stack(x['emb'])"],
+    ),
+    "embeddings in a column of polars": (
+        {"x": pl.DataFrame({"id": np.arange(57.0), "emb": X})},
         TypeError, ["column 'emb'", "np.stack(x['emb'])"],
     ),
     "a series of embeddings": (

@@ -47,8 +47,9 @@ def test_markup_in_a_name_is_shown_as_it_is(tmp_path, capsys, name):
     files.save_arrays(source, x, np.array([name, "b", "c"])[y])
     status, shown, _ = run(capsys, "gap", source, source)
     assert (status, name in shown) == (0, True)
-    status, shown, _ = run(capsys, "oversample", source, source)
-    assert (status, f"{source}: 40 rows" in shown) == (0, True)
+    target = source.with_suffix(".parquet")
+    status, shown, _ = run(capsys, "oversample", source, target)
+    assert (status, f"{target}: 40 rows" in shown) == (0, True)
 
 
 def test_bench_names_its_folder_as_it_is(tmp_path, capsys, monkeypatch):

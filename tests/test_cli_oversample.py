@@ -165,6 +165,8 @@ def test_errors_are_one_line_and_leave_no_file(source, tmp_path, capsys):
         ("not minority", [25, 25, 5]),
         ("all", [25, 25, 25]),
         ("1=12,2=20", [25, 12, 20]),
+        ('{"1": 12, "2": 20}', [25, 12, 20]),
+        ("{}", [25, 10, 5]),
     ],
 )
 def test_oversample_as_many_rows_as_asked_for(source, tmp_path, capsys, given, counts):
@@ -176,10 +178,15 @@ def test_oversample_as_many_rows_as_asked_for(source, tmp_path, capsys, given, c
 def test_oversample_classes_by_their_words_and_to_a_share(tmp_path, capsys):
     x, y = imbalanced()
     source, target = tmp_path / "in.npz", tmp_path / "o.npz"
-    files.save_arrays(source, x, np.array(["cat", "a=b", "a=b"])[y])
-    for given, count in (("a=b=21", 21), ("0.8", 20)):
-        assert run(capsys, "oversample", source, target, "--sampling-strategy", given)[0] == 0
-        assert np.count_nonzero(files.load_arrays(target)[1] == "a=b") == count
+    for name, strategies in {
+        "a=b": (("a=b=21", 21), ("0.8", 20), ('{"a=b": 22}', 22)),
+        "a, b": (('{"a, b": 21}', 21), ("0.8", 20)),
+        "{a": (("{a=21", 21), ('{"{a": 22}', 22)),
+    }.items():
+        files.save_arrays(source, x, np.array(["cat", name, name])[y])
+        for given, count in strategies:
+            assert run(capsys, "oversample", source, target, "--sampling-strategy", given)[0] == 0
+            assert np.count_nonzero(files.load_arrays(target)[1] == name) == count
 
 
 @pytest.mark.parametrize(
@@ -191,6 +198,13 @@ def test_oversample_classes_by_their_words_and_to_a_share(tmp_path, capsys):
         ("1=20,2", "--sampling-strategy '2' names no class"),
         ("1=many", "'1=many' must be a number of rows of at least 10, which class 1 has"),
         ("1=9", "'1=9' must be a number of rows of at least 10, which class 1 has"),
+        ('{"1": 9}', "'1=9' must be a number of rows of at least 10, which class 1 has"),
+        ('{"1": 20.5}', "'1=20.5' must be a number of rows of at least 10"),
+        ('{"1": {"a": 2}}', "must be a number of rows of at least 10"),
+        ('{"3": 50}', "--sampling-strategy '3=50' names no class; they are 0, 1, 2"),
+        ('{"1": 20, "1": 30}', "names '1' twice"),
+        ("{1: 20}", """is no JSON (Expecting property name"""),
+        ("{1: 20}", """; write it as '{"cat": 500, "dog": 300}'"""),
     ],
 )
 def test_a_strategy_that_makes_no_sense_is_refused(source, tmp_path, capsys, given, message):
@@ -248,13 +262,12 @@ def test_oversample_passes_on_what_the_method_takes(source, tmp_path, capsys):
 def test_rows_beyond_the_type_written_are_refused(tmp_path, capsys, factor, given, message):
     x, y = imbalanced()
     files.save_arrays(tmp_path / "in.npz", x * np.float32(factor), y)
-    before = (tmp_path / "in.npz").read_bytes()
-    for target in ("in.npz", "o.npz"):
-        arguments = (tmp_path / "in.npz", tmp_path / target, *given)
-        status, _, error = run(capsys, "oversample", *arguments)
-        assert (status, message in error) == (2, True), error
-    assert [path.name for path in tmp_path.iterdir()] == ["in.npz"]
-    assert (tmp_path / "in.npz").read_bytes() == before
+    target = tmp_path / "o.npz"
+    target.write_bytes(b"of an earlier run")
+    status, _, error = run(capsys, "oversample", tmp_path / "in.npz", target, *given)
+    assert (status, message in error) == (2, True), error
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.npz", "o.npz"]
+    assert target.read_bytes() == b"of an earlier run"
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf])
@@ -289,26 +302,35 @@ def npy(tmp_path):
     return tmp_path / "x.npy", tmp_path / "y.npy"
 
 
-def test_labels_are_not_written_over_rows_nor_rows_over_labels(npy, tmp_path, capsys):
+def test_rows_and_labels_are_not_written_over_those_that_are_read(npy, tmp_path, capsys):
     x, y = npy
     (tmp_path / "link.npy").symlink_to(x)
     before = x.read_bytes(), y.read_bytes()
     for out, out_labels, message in (
-        (tmp_path / "o.npy", x, "x.npy' is IN; name another file for labels"),
-        (tmp_path / "o.npy", tmp_path / "link.npy", "link.npy' is IN; name another file"),
+        (tmp_path / "o.npy", x, "--out-labels '{}x.npy' is IN, which it would replace; name an"),
+        (tmp_path / "o.npy", tmp_path / "link.npy", "--out-labels '{}link.npy' is IN"),
+        (tmp_path / "o.npy", y, "--out-labels '{}y.npy' is the file of --labels, which it would"),
         (x, x, "must be another .npy"),
-        (y, tmp_path / "oy.npy", "y.npy' is the file of --labels; name another for the rows"),
+        (x, tmp_path / "oy.npy", "OUT '{}x.npy' is IN, which it would replace; name another file"),
+        (tmp_path / "link.npy", tmp_path / "oy.npy", "OUT '{}link.npy' is IN"),
+        (y, tmp_path / "oy.npy", "OUT '{}y.npy' is the file of --labels, which it would replace"),
     ):
         given = ("--labels", y, "--out-labels", out_labels)
         status, _, error = run(capsys, "oversample", x, out, *given)
-        assert (status, message in error) == (2, True), error
+        assert (status, message.format(f"{tmp_path}/") in error) == (2, True), error
     assert (x.read_bytes(), y.read_bytes()) == before
 
 
-def test_rows_may_be_written_over_themselves(npy, capsys):
-    x, y = npy
-    assert run(capsys, "oversample", x, x, "--labels", y, "--out-labels", y)[0] == 0
-    assert len(np.load(x)) == len(np.load(y)) == 75
+@pytest.mark.parametrize("suffix", [".npz", ".parquet", ".safetensors"])
+def test_rows_are_not_written_over_themselves(tmp_path, capsys, monkeypatch, suffix):
+    source = tmp_path / f"a{suffix}"
+    files.save_arrays(source, *imbalanced())
+    before = source.read_bytes()
+    monkeypatch.chdir(tmp_path)
+    for target in (source, source.name, f"../{tmp_path.name}/{source.name}"):
+        status, _, error = run(capsys, "oversample", source, target)
+        assert (status, f"OUT '{target}' is IN, which it would replace" in error) == (2, True)
+    assert source.read_bytes() == before
 
 
 def test_a_missing_file_of_labels_is_named_by_its_option(npy, tmp_path, capsys):
@@ -339,5 +361,5 @@ def test_a_file_without_rows_is_refused(tmp_path, capsys, command, suffix):
     x, y = imbalanced()
     source = tmp_path / f"in{suffix}"
     files.save_arrays(source, x[:0], y[:0])
-    status, _, error = run(capsys, command, source, source)
+    status, _, error = run(capsys, command, source, tmp_path / f"other{suffix}")
     assert (status, f"in{suffix}' holds no rows: its shape is (0, 3)" in error) == (2, True), error

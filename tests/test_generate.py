@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,14 +12,18 @@ import expansive as ex
 from cases import (
     BACKENDS_UNDER_TEST,
     DTYPES,
+    PLAN_METHODS,
+    Array,
     all_backends,
     assert_same_bits,
     bits,
     blobs,
     cast,
 )
+from expansive import arrays
 from expansive.arrays import as_rows
 from expansive.backends import reference
+from expansive.synthesis import fingerprints
 
 Plan = ex.SynthesisPlan
 
@@ -142,6 +147,93 @@ def test_all_rows_are_hashed_once_for_each_array(monkeypatch: pytest.MonkeyPatch
     other[1] += 1  # among the many that the sample leaves out
     with pytest.raises(ValueError, match="fingerprint differs"):
         plan.generate(other, 0, 1)
+
+
+CONVERTED: dict[str, Callable[[Array], Array]] = {
+    "integers": lambda x: (9 * x).astype(np.int16),
+    "bytes": lambda x: x.astype(np.uint8),
+    "booleans": lambda x: x > 0.5,
+    "fortran float32": lambda x: np.asfortranarray(x, np.float32),
+    "fortran float64": np.asfortranarray,
+    "big-endian": lambda x: x.astype(">f4"),
+    "every other feature": lambda x: np.repeat(x, 2, axis=1)[:, ::2],
+}
+
+
+@pytest.mark.parametrize("backend", BACKENDS_UNDER_TEST)
+@pytest.mark.parametrize("kind", CONVERTED)
+@pytest.mark.parametrize("method", PLAN_METHODS)
+def test_small_slices_of_data_that_are_converted_have_the_same_bits(
+    backend: str, kind: str, method: str
+) -> None:
+    x, y = blobs((300, 60), dtype="float64")
+    x = CONVERTED[kind](x)
+    plan = PLAN_METHODS[method](x, y, backend=backend, seed=3)
+    whole = plan.generate(x)
+    numbers = np.array([239, 5, 5, 100])
+    assert_same_bits(plan.generate_rows(x, numbers), whole[numbers])
+    assert_same_bits(plan.generate(x, 7, 7), whole[7:7])
+    for dtype in DTYPES:
+        expected = plan.generate(x, dtype=dtype)[11:19]
+        out = np.empty_like(expected)
+        assert plan.generate(x, 11, 19, out, dtype) is out
+        assert_same_bits(out, expected)
+    with pytest.raises(ValueError, match="out has shape"):
+        plan.generate(x, 11, 20, out)
+
+
+@pytest.mark.parametrize("kind", CONVERTED)
+def test_small_slices_convert_few_rows(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x, y = blobs((3000, 60), dtype="float64")
+    x = CONVERTED[kind](x)
+    plan = Plan.random(x, y)
+    plan.generate(x, 0, 1)
+    seen: list[int] = []
+    for owner in (arrays, fingerprints):
+        monkeypatch.setattr(owner, "as_rows", lambda x, **o: seen.append(len(x)) or as_rows(x, **o))
+    plan.generate(x, 0, 9)
+    plan.generate_rows(x, [2500, 1, 800])
+    assert len(seen) == 4
+    assert max(seen) <= 64
+    for count in (0, len(x) // 4):
+        plan.generate(x, 0, count)
+        assert seen[-1] == len(x)
+
+
+@pytest.mark.parametrize("kind", CONVERTED)
+def test_other_data_that_are_converted_are_refused(kind: str) -> None:
+    x, y = blobs((300, 60), dtype="float64")
+    x = CONVERTED[kind](x)
+    plan = Plan.eos(x, y)
+    first = plan.generate(x, 0, 5)
+    other = x.copy(order="K")
+    assert_same_bits(plan.generate(other, 0, 5), first)
+    other[1] = ~other[1] if x.dtype == bool else other[1] + 1  # not sampled
+    with pytest.raises(ValueError, match="fingerprint differs"):
+        plan.generate(other.copy(order="K"), 0, 5)
+    x[:] = ~x if x.dtype == bool else x + 1
+    with pytest.raises(ValueError, match="fingerprint differs"):
+        plan.generate(x, 0, 5)
+
+
+def test_another_shape_given_in_place_is_refused() -> None:
+    x, y = blobs((50, 14))
+    x = (9 * x).astype(np.int16)
+    plan = Plan.eos(x, y)
+    plan.generate(x, 0, 1)
+    x.resize((6, 64), refcheck=False)
+    with pytest.raises(ValueError, match=r"x is float64 \(6, 64\) but this plan was made from"):
+        plan.generate(x, 0, 1)
+
+
+def test_masks_put_on_data_that_are_converted_are_refused() -> None:
+    x, y = blobs((300, 60))
+    masked = np.ma.array((9 * x).astype(np.int16))
+    plan = Plan.eos(masked, y)
+    plan.generate(masked, 0, 5)
+    masked[1] = np.ma.masked
+    with pytest.raises(ValueError, match="x has masked values"):
+        plan.generate(masked, 0, 5)
 
 
 @all_backends

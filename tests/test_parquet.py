@@ -110,8 +110,30 @@ def test_lists_that_are_no_matrix(
 def test_a_null_in_lists_of_fixed_size(tmp_path: Path) -> None:
     for rows, row in (([[1, 2], None], 1), ([[None, 2], [3, 4]], 0), ([None, [3, 4]], 0)):
         path = write(tmp_path / "a.parquet", rows, pa.list_(pa.float32(), 2))
-        with pytest.raises(ValueError, match=f"'emb' is null, or holds one, in row {row}"):
+        with pytest.raises(ValueError, match=f"'emb' is null, or holds one, in row ({row}|0 or l)"):
             files.load_arrays(path)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        ("Expected all lists to be of size=3 but index 2 had size=0", "null, .* row 4 or later"),
+        ("another", "cannot read '.*': another"),
+    ],
+)
+def test_a_null_that_pyarrow_does_not_read(
+    tmp_path: Path, words: str, message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Old(pq.ParquetFile):  # before version 26
+        def iter_batches(self, *given: Any, **options: Any) -> Any:
+            yield from [*super().iter_batches(*given, **options)][:2]
+            raise pa.ArrowInvalid(words)
+
+    monkeypatch.setattr(parquet, "_LISTS_AT_ONCE", 2)
+    monkeypatch.setattr(pq, "ParquetFile", Old)
+    path = write(tmp_path / "a.parquet", X, pa.list_(pa.float32(), 3))
+    with pytest.raises(ValueError, match=message):
+        files.load_arrays(path)
 
 
 def test_lists_of_other_things_and_lists_for_labels(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@ import doctest
 import pickle
 import sys
 from collections import Counter
+from decimal import Decimal
 from enum import Enum
 
 import numpy as np
@@ -343,11 +344,53 @@ def test_frames_that_are_no_numbers(data):
     for table in (frame, pl.from_pandas(frame)):
         with pytest.raises(TypeError, match="X must hold real numbers, not 'Paris' as in column"):
             EOS().fit_resample(table, y)
+    for code in ("01234", b"01234", pd.Categorical(["01234"] * len(x))):
+        with pytest.raises(TypeError, match=r"not b?'01234' as in column 'code'; encode .*drop"):
+            EOS().fit_resample(frame.drop(columns="town").assign(code=code), y)
     lazy = pl.LazyFrame(x)
     with pytest.raises(TypeError, match=r"X is a LazyFrame of polars, .*pass X\.collect\(\)"):
         EOS().fit_resample(lazy, y)
     with pytest.raises(TypeError, match=r"y is a LazyFrame"):
         EOS().fit_resample(x, lazy)
+
+
+def test_columns_of_objects_that_are_numbers(data):
+    x, y = data
+    expected, _ = EOS(random_state=0).fit_resample(x.astype(np.float64), y)
+    frame = pd.DataFrame(x, columns=list("abcde")).astype(object)
+    frame["b"] = list(map(Decimal, x[:, 1].tolist()))
+    frame["c"] = pd.Series(list(x[:, 2]), dtype=object)
+    for columns in (frame, frame.to_numpy()):
+        made, _ = EOS(random_state=0).fit_resample(columns, y)
+        np.testing.assert_array_equal(np.asarray(made, np.float64), expected)
+
+
+@pytest.mark.parametrize(
+    "column",
+    [
+        lambda x: pd.Series(list(x)),
+        lambda x: pd.Series(x.tolist(), name="emb"),
+        lambda x: pd.Series(list(x)).to_numpy(),
+        lambda x: pl.Series(x.tolist()),
+        lambda x: pl.Series(x),
+    ],
+)
+def test_a_column_of_embeddings_is_refused(data, column):
+    x, y = data
+    rows = column(x)
+    with pytest.raises(TypeError, match=r"^X is a column of arrays; pass np\.stack\(X\), one row"):
+        EOS().fit_resample(rows, y)
+    np.testing.assert_array_equal(np.stack(rows).astype(np.float32), x)
+    made = [EOS(random_state=0).fit_resample(given, y)[0] for given in (x, list(x))]
+    np.testing.assert_array_equal(*made)
+
+
+@pytest.mark.parametrize("library", [pd, pl])
+def test_a_column_of_numbers_is_no_table(data, library):
+    x, y = data
+    for rows in (library.Series(x[:, 0]), library.Series([], dtype=object)):
+        with pytest.raises(ValueError, match=r"Expected (a 2-dimensional container|2D array)"):
+            EOS().fit_resample(rows, y)
 
 
 def test_input_is_not_changed_and_may_be_read_only(data):

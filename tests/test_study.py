@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 from expansive import cli
-from expansive.study import blocks, measure, networks, plan, reading, report, results, run
+from expansive.study import blocks, measure, networks, pictures, plan, reading, report, results, run
 from expansive.study.cells import Cells, held
 
 pytestmark = pytest.mark.train
@@ -369,6 +369,18 @@ def test_the_report_is_written_again_from_its_table_alone(finished, tmp_path):
     assert not (tmp_path / run.CELLS).exists()
     with pytest.raises(ValueError, match="no cell of the study has scores"):
         report.write(study(), tmp_path)  # the table of another study is not this one's
+
+
+def test_the_smallest_class_is_drawn_with_the_classes_of_the_rows_nearest_to_it():
+    y = np.repeat(np.arange(6), [6, 6, 6, 6, 6, 3])
+    x = np.random.default_rng(0).normal(size=(len(y), 3)).astype(np.float32)
+    x[:, 0] += np.array([100, 200, 300, 400, 500, 0])[y]
+    x[24, 0] = 10  # one row of class 4, whose mean is the farthest
+    kept = networks.Trained(x, y, x, y, {}, {"classes": [f"kind {c}" for c in range(6)]})
+    cell = next(cell for cell in study().cells() if cell.method == "eos")
+    figure = pictures.projections(kept, [cell])
+    names = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert names[:3] == [f"kind {c}, training" for c in (4, 0, 1)]
 
 
 def test_columns_of_numbers_alone_stand_to_the_right():

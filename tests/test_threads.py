@@ -299,16 +299,19 @@ def test_an_interrupt_stops_a_search_within_a_second(
     assert "done" in run(script, backend)
 
 
+# On the CPU the handler runs during the first search; on a GPU many are over before it does.
 HANDLED = """
 index = ex.Index(rng.normal(size=(30_000, 128)).astype(np.float32), backend="{backend}", threads=2)
-seen = []
-signal.signal(signal.SIGALRM, lambda *_: seen.append(time.perf_counter()))
+found, seen = [], []
+signal.signal(signal.SIGALRM, lambda *_: seen.append(len(found)))
 signal.setitimer(signal.ITIMER_REAL, 0.05, 0.05)
-dist, rows = index.search_rows(None, 3, "any")
+while not seen:
+    found.append(index.search_rows(None, 3, "any"))
 signal.setitimer(signal.ITIMER_REAL, 0)
-assert seen, "the handler did not run during the search"
-again = index.search_rows(None, 3, "any")
-assert again[0].tobytes() == dist.tobytes() and again[1].tobytes() == rows.tobytes()
+assert "{backend}" == "cuda" or seen[0] == 0, "the handler did not run during the first search"
+dist, rows = index.search_rows(None, 3, "any")
+for again in found:
+    assert again[0].tobytes() == dist.tobytes() and again[1].tobytes() == rows.tobytes()
 print("done")
 """
 

@@ -146,11 +146,13 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
             For one class only, NaN or infinity, a bad parameter, or an expansion beyond 0 and 1
             whose rows the type of X may not hold; before any work.
         TypeError
-            For columns of a data frame that hold no numbers, or categories, or for a LazyFrame.
+            For columns of a data frame that hold no numbers (but text, categories or arrays), for a
+            Series of arrays, or for a LazyFrame.
         """
         require_number_columns(X, "X")
         require_collected(y, "y")
         require_unmasked(y, "y")
+        _require_stacked(X)
         self._validate_params()
         _require_no_categories(X)
         _require_room(X, self.expansion)
@@ -201,6 +203,14 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         self.plan_.generate(data, out=X_res[n:])
         y_res[n:] = self.plan_.labels()
         return _joined(X, X_res), y_res
+
+
+def _require_stacked(X: Any) -> None:
+    """Refuse rows that are the elements of a Series, or of a one-dimensional array of objects."""
+    is_series = any(is_of(library, ("Series",), X) for library in ("pandas", "polars"))
+    is_objects = isinstance(X, np.ndarray) and X.dtype == object and X.ndim == 1
+    if (is_series or is_objects) and np.ndim(next(iter(X), 0)) > 0:
+        raise TypeError("X is a column of arrays; pass np.stack(X), one row of each")
 
 
 def _require_no_categories(X: Any) -> None:

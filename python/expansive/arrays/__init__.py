@@ -19,7 +19,15 @@ from expansive.arrays.labels import (
     label_array,
     require_one_kind,
 )
-from expansive.arrays.rows import Rows, as_output, as_rows, device_of, dtype_name, require_finite
+from expansive.arrays.rows import (
+    Rows,
+    as_output,
+    as_rows,
+    device_of,
+    dtype_name,
+    is_converted,
+    require_finite,
+)
 from expansive.arrays.wording import some_of
 
 __all__ = [
@@ -35,6 +43,7 @@ __all__ = [
     "dtype_name",
     "empty_aligned",
     "host_array",
+    "is_converted",
     "is_of",
     "is_pandas_frame",
     "is_polars",

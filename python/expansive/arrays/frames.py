@@ -52,16 +52,15 @@ def _is_number_type(dtype: Any) -> bool:
 
 def _first_other(values: Any) -> Any:
     """Find the first value that is no number; missing ones have errors of their own."""
-    try:
-        values.astype(np.float64)
-    except (TypeError, ValueError):
-        return next(
-            (value for value in values if not (is_missing(value) or _is_number(value))), None
-        )
-    return None
+    if set(map(type, values)) <= {int, float, bool}:
+        return None
+    return next((value for value in values if not (is_missing(value) or _is_number(value))), None)
 
 
 def _is_number(value: Any) -> bool:
+    """Whether a value is a number; text of digits is none, which may be a code such as 01234."""
+    if isinstance(value, str | bytes | np.ndarray):
+        return False
     try:
         float(value)
     except (TypeError, ValueError):

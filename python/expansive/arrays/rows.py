@@ -132,6 +132,13 @@ def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
     return Rows(np.require(array, requirements=["C", "ALIGNED"]), dtype, wrap)
 
 
+def is_converted(x: Any) -> bool:
+    """Whether `as_rows` copies all of an array of NumPy, for its dtype or order in memory."""
+    if type(x) not in (np.ndarray, np.memmap):
+        return False
+    return x.dtype.kind in "iub" or not (x.dtype.isnative and x.flags.c_contiguous)
+
+
 def device_of(x: Any) -> str:
     """Say where `Rows` or an array of any library lie: "cuda:N", or "cpu" for all the rest."""
     return x.device if isinstance(x, Rows) else devices.locate(x)

@@ -229,7 +229,8 @@ def oversample(
         str,
         typer.Option(
             help="auto (all as large as the largest), minority, not minority, not majority, all; "
-            "for two classes a share, as 0.5; or rows of classes, as cat=500,dog=300."
+            "for two classes a share, as 0.5; or rows of classes, as cat=500,dog=300 or, for names "
+            """with commas, JSON: '{"cat, wild": 500}'."""
         ),
     ] = "auto",
     method: MethodOption = Method.eos,
@@ -255,7 +256,7 @@ def oversample(
 ) -> None:
     """Write the rows of IN and, after them, synthetic rows: by default, to equally large classes.
 
-    Files are .npz, .npy, .safetensors or .parquet; IN and OUT may differ.
+    Files are .npz, .npy, .safetensors or .parquet; IN and OUT may be of different kinds.
     """
     given = inputs.taken(method.value, k=k, enemies=enemies, expansion=expansion)
     inputs.check_target(source, labels, target, out_labels)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +17,8 @@ from expansive.datasets import ArrayData
 
 TAKEN = {"eos": ("k", "enemies", "expansion"), "smote": ("k", "expansion"), "random": ()}
 """Options that each method takes."""
+
+_JSON = """'{"cat": 500, "dog": 300}'"""
 
 
 def load(
@@ -47,16 +50,16 @@ def _naming_keys() -> Iterator[None]:
 def check_target(
     source: Path, labels: Path | None, target: Path, target_labels: Path | None
 ) -> None:
-    """Make sure that OUT can be written, and that it puts no labels over rows or rows over labels.
-
-    OUT may be IN, and its labels those of IN.
-    """
+    """Make sure that OUT and its labels can be written, and replace no file that is read."""
     files.check_labels_file(target, target_labels, "--out-labels")
     files.check_output(target, labels=target_labels)
-    if files.same_file(source, target_labels):
-        raise ValueError(f"--out-labels {str(target_labels)!r} is IN; name another file for labels")
-    if files.same_file(target, labels):
-        raise ValueError(f"OUT {str(target)!r} is the file of --labels; name another for the rows")
+    for option, written in (("OUT", target), ("--out-labels", target_labels)):
+        for read, path in (("IN", source), ("the file of --labels", labels)):
+            if written is not None and files.same_file(written, path):
+                raise ValueError(
+                    f"{option} {str(written)!r} is {read}, which it would replace; name another "
+                    "file"
+                )
 
 
 def taken(method: str, **options: Any) -> dict[str, Any]:
@@ -92,19 +95,19 @@ def check_made(rows: NDArray[Any]) -> None:
 
 
 def strategy(text: str, y: NDArray[Any]) -> str | float | dict[Any, int]:
-    """Read --sampling-strategy: a word, a share for two classes, or CLASS=COUNT,CLASS=COUNT."""
+    """Read --sampling-strategy: a word, a share for two classes, or rows of classes."""
     if text in STRATEGIES:
         return text
     classes, counts = np.unique(y, return_counts=True)
     present = dict(zip(classes.tolist(), counts.tolist(), strict=True))
-    if "=" in text:
+    if "=" in text or _is_json(text):
         return _counts(text, present)
     try:
         share = float(text)
     except ValueError:
         raise ValueError(
             f"unknown --sampling-strategy {text!r}; choose one of {', '.join(STRATEGIES)}, a share "
-            "such as 0.5, or rows of classes such as cat=500,dog=300"
+            f"such as 0.5, or rows of classes such as cat=500,dog=300 or {_JSON}"
         ) from None
     if len(present) != 2:
         raise ValueError(
@@ -123,8 +126,7 @@ def _counts(text: str, present: Mapping[Any, int]) -> dict[Any, int]:
     """Read the rows of classes; labels of files may be numbers, those of the text are words."""
     named = {str(label): label for label in present}
     wanted = {}
-    for pair in text.split(","):
-        name, _, count = pair.rpartition("=")
+    for pair, name, count in _pairs(text):
         if named.get(name) in wanted:
             raise ValueError(f"--sampling-strategy names {name!r} twice; name each class once")
         if name not in named:
@@ -139,3 +141,24 @@ def _counts(text: str, present: Mapping[Any, int]) -> dict[Any, int]:
             )
         wanted[label] = int(count)
     return wanted
+
+
+def _pairs(text: str) -> Iterator[tuple[str, str, str]]:
+    """Part classes and their rows: each pair as it is shown, the class and the rows."""
+    if not _is_json(text):
+        for pair in text.split(","):
+            name, _, count = pair.rpartition("=")
+            yield pair, name, count
+        return
+    try:
+        pairs = json.loads(text, object_pairs_hook=list)
+    except json.JSONDecodeError as error:
+        raise ValueError(
+            f"--sampling-strategy {text!r} is no JSON ({error}); write it as {_JSON}"
+        ) from None
+    for name, count in pairs:
+        yield f"{name}={count}", name, str(count)
+
+
+def _is_json(text: str) -> bool:
+    return text.startswith("{") and text.endswith("}")

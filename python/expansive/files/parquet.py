@@ -16,6 +16,9 @@ from expansive.files.layout import Layout, Write, named, row_names
 
 _LISTS_AT_ONCE = 4096
 
+_UNEVEN = "Expected all lists to be of size"
+"""What pyarrow before 26 says of lists of a fixed size with a null among them, and reads none."""
+
 
 def read_parquet(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and labels: the lists of one column, or every column but that of the labels."""
@@ -83,14 +86,19 @@ def _matrix_of_lists(table: Any, name: str) -> NDArray[Any]:
     field = table.schema_arrow.field(name)
     x = np.empty((table.metadata.num_rows, 0), _number_dtype(field, field.type.value_type))
     start = 0
-    # A view of the column read whole would be no copy, but reading it takes twice the memory.
-    for batch in table.iter_batches(_LISTS_AT_ONCE, columns=[name]):
-        lists = batch.column(name)
-        if start == 0:
-            x = np.empty((len(x), len(lists[0].values or ())), x.dtype)
-        stop = start + len(lists)
-        x[start:stop] = _equal_lists(lists, x.shape[1], name, start)
-        start = stop
+    try:
+        # A view of the column read whole would be no copy, but reading it takes twice the memory.
+        for batch in table.iter_batches(_LISTS_AT_ONCE, columns=[name]):
+            lists = batch.column(name)
+            if start == 0:
+                x = np.empty((len(x), len(lists[0].values or ())), x.dtype)
+            stop = start + len(lists)
+            x[start:stop] = _equal_lists(lists, x.shape[1], name, start)
+            start = stop
+    except ValueError as error:
+        if _UNEVEN not in str(error):
+            raise
+        raise _null_in(name, f"{start} or later") from error
     return x
 
 
@@ -113,7 +121,7 @@ def _equal_lists(lists: Any, length: int, name: str, start: int) -> NDArray[Any]
     return matrix
 
 
-def _null_in(name: str, row: int) -> ValueError:
+def _null_in(name: str, row: int | str) -> ValueError:
     return ValueError(f"column {name!r} is null, or holds one, in row {row}; fill it or drop it")
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from expansive.extras import import_extra
 from expansive.metrics import EmbeddingSample, Evaluation
+from expansive.neighbors import Index
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -226,7 +227,7 @@ def _projection(e: Evaluation, sample: EmbeddingSample) -> Panel:
     """Draw the smallest class that got synthetic rows, with the classes nearest to it."""
     grown = np.unique(sample.synthetic_y)
     minority = int(grown[np.argmin(e.train_counts[grown])]) if len(grown) else int(_order(e)[-1])
-    enemies = _nearest_classes(sample, minority, len(ENEMIES))
+    enemies = nearest_classes(sample.train_x, sample.train_y, minority, len(ENEMIES))
     flat = _plane(sample, [minority, *enemies])
     own = _short(e.classes[minority])
     train = flat(sample.train_x[sample.train_y == minority])
@@ -286,14 +287,24 @@ def _draw_range(axes: Axes, x: NDArray[np.float64], colour: str) -> None:
     )
 
 
-def _nearest_classes(sample: EmbeddingSample, label: int, count: int) -> list[int]:
-    """Classes of the training rows nearest to those of `label`: the nearest row of each counts."""
-    own = sample.train_x[sample.train_y == label]
-    others = [int(c) for c in np.unique(sample.train_y) if c != label]
+def nearest_classes(x: NDArray[Any], y: NDArray[np.int64], label: int, count: int) -> list[int]:
+    """Name the classes nearest to class `label`, the nearest first: the nearest row of each counts.
+
+    Parameters
+    ----------
+    x : ndarray, shape [n, d]
+        Embeddings.
+    y : ndarray of int64, shape [n]
+        Their class numbers.
+    label : int
+    count : int
+        How many; fewer where there are fewer.
+    """
+    own = x[y == label]
+    others = [int(c) for c in np.unique(y) if c != label]
 
     def distance(other: int) -> float:
-        theirs = sample.train_x[sample.train_y == other]
-        return float(np.min(((own[:, None] - theirs[None]) ** 2).sum(axis=2)))
+        return float(Index(x[y == other]).search(own, None, 1, "any")[0].min())
 
     return sorted(others, key=distance)[:count]
 

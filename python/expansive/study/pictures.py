@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from expansive.extras import import_extra
 from expansive.files import atomic_write
-from expansive.report.figures import ENEMIES, STYLE, SYNTHETIC, TEST, TRAIN
+from expansive.report.figures import ENEMIES, STYLE, SYNTHETIC, TEST, TRAIN, nearest_classes
 from expansive.study.blocks import Picture
 from expansive.study.methods import HEAD_RULES, make_rows
 from expansive.study.networks import Trained, is_trained, read
@@ -179,7 +179,7 @@ def projections(kept: Trained, cells: Sequence[Cell]) -> Figure:
     rng = np.random.default_rng(0)
     counts = np.bincount(kept.train_y)
     smallest = int(np.argmin(counts))
-    enemies = _nearest(kept, smallest, len(ENEMIES))
+    enemies = nearest_classes(kept.train_x, kept.train_y, smallest, len(ENEMIES))
     parts = {
         **{
             f"{kept.facts['classes'][c]}, training": _some(kept.train_x, kept.train_y, c, rng)
@@ -259,15 +259,6 @@ def _projections(study: Study, rows: pd.DataFrame, folder: Path, stem: str) -> I
         yield _saved(projections(kept, chosen), path, caption)
     elif path.is_file():
         yield Picture(path, caption)
-
-
-def _nearest(kept: Trained, label: int, count: int) -> list[int]:
-    """Classes whose means are nearest to that of `label`."""
-    classes = np.unique(kept.train_y)
-    means = np.stack([kept.train_x[kept.train_y == c].mean(axis=0) for c in classes])
-    distance = np.linalg.norm(means - means[classes == label], axis=1)
-    order = [int(c) for c in classes[np.argsort(distance)] if c != label]
-    return order[:count]
 
 
 def _some(x: NDArray[Any], y: NDArray[Any], label: int, rng: np.random.Generator) -> NDArray[Any]:

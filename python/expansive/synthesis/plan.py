@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive import arguments, arrays
+from expansive.backends import cpu
 from expansive.backends.registry import RowNumbers, backend_for, get_backend
 from expansive.files import PathLike
 from expansive.neighbors import thread_count
@@ -19,6 +20,8 @@ from expansive.synthesis.plan_file import Contents
 
 METHODS = ("eos", "smote", "random")
 ENEMIES = ("nearest", "neighborhood")
+
+_FEW = 4  # rows of x for each synthetic one, of which two are taken: half of x at most
 
 
 class Recipe(NamedTuple):
@@ -259,9 +262,7 @@ class SynthesisPlan:
 
     def recipe(self, start: int = 0, stop: int | None = None) -> Recipe:
         """Give base, partner and weight of the synthetic rows [start, stop): their provenance."""
-        weight_dtype = np.float64 if self._contents.dtype == "float64" else np.float32
-        backend = get_backend(self._backend_name)
-        return Recipe(*backend.draw(self._partners, self._slice(start, stop), weight_dtype))
+        return self._recipe(self._slice(start, stop))
 
     def generate(
         self, x: Any, start: int = 0, stop: int | None = None, out: Any = None, dtype: Any = None
@@ -309,13 +310,37 @@ class SynthesisPlan:
 
     def _generate(self, x: Any, rows: RowNumbers, out: Any, dtype: Any) -> Any:
         backend = backend_for(x, self._backend_name)
-        data = arrays.as_rows(x, device=backend.TAKES_DEVICE_ARRAYS)
         threads = thread_count(self._threads)
-        self._check(x, data, backend, threads)
-        target = arrays.as_output(out, (len(rows), self._contents.shape[1]), dtype, data)
-        if len(rows):
-            backend.synthesize(data, self._partners, rows, target, threads)
+        shape = len(rows), self._contents.shape[1]
+        if backend is cpu and self._needs_few(x, rows):
+            data, recipe = self._few(x, rows)
+            target = arrays.as_output(out, shape, dtype, data)
+            cpu.interpolate(data, *recipe, target, threads)
+        else:
+            data = arrays.as_rows(x, device=backend.TAKES_DEVICE_ARRAYS)
+            self._check(x, data, backend, threads)
+            target = arrays.as_output(out, shape, dtype, data)
+            if len(rows):
+                backend.synthesize(data, self._partners, rows, target, threads)
         return data.wrap(target.data) if out is None else out
+
+    def _needs_few(self, x: Any, rows: RowNumbers) -> bool:
+        """Whether `x` has passed the check and would be converted whole for a few of its rows."""
+        is_small = 0 < _FEW * len(rows) < self._contents.shape[0]
+        return is_small and arrays.is_converted(x) and self._check.has_passed(x, cpu)
+
+    def _few(self, x: NDArray[Any], rows: RowNumbers) -> tuple[arrays.Rows, Recipe]:
+        """Take the rows of `x` that synthetic ones are made of, and a recipe that numbers these."""
+        recipe = self._recipe(rows)
+        numbers, place = np.unique(
+            np.concatenate([recipe.base, recipe.partner]), return_inverse=True
+        )
+        base, partner = np.split(place, 2)
+        return arrays.as_rows(x[numbers]), Recipe(base, partner, recipe.weight.astype(np.float64))
+
+    def _recipe(self, rows: RowNumbers) -> Recipe:
+        weight_dtype = np.float64 if self._contents.dtype == "float64" else np.float32
+        return Recipe(*get_backend(self._backend_name).draw(self._partners, rows, weight_dtype))
 
     def _row_numbers(self, rows: Any) -> NDArray[np.int64]:
         fix = "give integers"
