@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from expansive import SynthesisPlan
+from expansive import SynthesisPlan, datasets
 from training import blobs, differing, interrupted, network, states, trainer
 
 pytestmark = pytest.mark.train
@@ -94,3 +95,33 @@ def test_augmented_rows_leave_the_global_generators_alone() -> None:
     expected = drawn()
     fitted(5)
     assert drawn() == expected
+
+
+@pytest.fixture
+def default_device() -> Iterator[Callable[[str], None]]:
+    yield torch.set_default_device
+    torch.set_default_device(None)
+
+
+@pytest.mark.parametrize("augmented", [False, True])
+def test_a_default_device_of_torch_changes_nothing(
+    default_device: Callable[[str], None], augmented: bool
+) -> None:
+    """As notebooks set "cuda"; "meta" finds every tensor made without a device of its own."""
+    x = np.random.default_rng(0).random((90, 6, 6, 1), dtype=np.float32)
+    y = np.repeat([0, 1, 2], [50, 30, 10])
+    rows = datasets.ArrayData(x, y, ["a", "b", "c"])
+    data = datasets.to_torch(rows, augment=augmented)
+    finds = []
+    for device in ("cpu", "meta"):
+        with torch.device("cpu"):
+            model = nn.Sequential(nn.Flatten(), network(inputs=36))
+        default_device(device)
+        t = trainer(model, head="1.classifier.1", epochs=2, head_epochs=2)
+        t.fit(data)
+        scores = t.evaluate(data).after.balanced_accuracy
+        finds.append((states(model), scores, t.predict_logits(data)))
+    (weights, *before), (others, *after) = finds
+    assert all(torch.equal(weights[name], others[name]) for name in weights)
+    assert before[0] == after[0]
+    assert np.array_equal(before[1], after[1])

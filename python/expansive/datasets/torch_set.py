@@ -68,7 +68,7 @@ class TorchSet(Dataset[Any]):
 def _augment(batch: Tensor, padding: int, flip: bool) -> Tensor:
     n, _, height, width = batch.shape
     padded = torch.nn.functional.pad(batch, (padding,) * 4)
-    top, left = torch.randint(2 * padding + 1, (2, n)).tolist()
+    top, left = torch.randint(2 * padding + 1, (2, n), device=batch.device).tolist()
     # One copy of whole rows per image: several times as fast as an index for every pixel.
     cut = torch.stack(
         [
@@ -78,4 +78,5 @@ def _augment(batch: Tensor, padding: int, flip: bool) -> Tensor:
     )
     if not flip:
         return cut
-    return torch.where(torch.rand(n, 1, 1, 1) < 0.5, cut.flip(3), cut)
+    is_flipped = torch.rand(n, 1, 1, 1, device=batch.device) < 0.5
+    return torch.where(is_flipped, cut.flip(3), cut)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import random
-from collections.abc import Callable, Iterator, Mapping, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sized
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, NamedTuple, cast
 
 import numpy as np
@@ -26,6 +26,8 @@ Pairs = Dataset[Any]
 
 Collate = Callable[[list[Any]], Any]
 """(list of pairs) -> (inputs, labels), a batch of them."""
+
+_NO_BATCH = object()
 
 COMPARED_ROWS = 12
 """Rows, and classes with a row each, whose labels are compared with `targets`."""
@@ -236,6 +238,27 @@ def loader(
     )
 
 
+def _on_host() -> AbstractContextManager[Any]:
+    """Make new tensors on the host in this block; free of cost where torch does so anyway."""
+    return nullcontext() if torch.get_default_device().type == "cpu" else torch.device("cpu")
+
+
+def batches_of(made: Iterable[Any]) -> Iterator[Any]:
+    """Give a loader's batches, whatever device `torch.set_default_device` has named.
+
+    Loaders of torch draw a number on that device, from a generator that may be the CPU's, and rows
+    come from the host. Between batches the caller's default holds.
+    """
+    batches = None
+    while True:
+        with _on_host():
+            batches = iter(made) if batches is None else batches
+            batch = next(batches, _NO_BATCH)
+        if batch is _NO_BATCH:
+            return
+        yield batch
+
+
 def one_batch(pairs: list[Any], collate_fn: Collate | None) -> tuple[Any, Tensor]:
     """Make one batch of pairs, as `loader` does.
 
@@ -244,7 +267,8 @@ def one_batch(pairs: list[Any], collate_fn: Collate | None) -> tuple[Any, Tensor
     TypeError
         When `collate_fn` does not give (inputs, labels).
     """
-    batch = (collate_fn or default_collate)(pairs)
+    with _on_host():
+        batch = (collate_fn or default_collate)(pairs)
     labels = batch[1] if isinstance(batch, tuple | list) and len(batch) == 2 else None
     if isinstance(labels, Tensor) and labels.shape == (len(pairs),):
         return batch[0], labels

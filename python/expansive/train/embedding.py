@@ -14,7 +14,15 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from expansive.backends.registry import get_backend
-from expansive.train.data import Batches, Collate, Pairs, keeping_generators, loader, one_batch
+from expansive.train.data import (
+    Batches,
+    Collate,
+    Pairs,
+    batches_of,
+    keeping_generators,
+    loader,
+    one_batch,
+)
 
 CHECKED_ROWS = 4
 """Rows that are enough to see what a head does."""
@@ -285,7 +293,7 @@ def _forward(
     labels: list[Tensor] = []
     with keeping_modes(module), torch.inference_mode(), accelerator.autocast():
         module.eval()
-        for inputs, truth in batches:
+        for inputs, truth in batches_of(batches):
             result = take(_called(module, inputs))
             result, truth = accelerator.gather_for_metrics((result, truth))
             taken.append(result.to(where))

@@ -27,8 +27,9 @@ class Expanded(Batches):
 
     def __init__(self, real: Embeddings, plan: Plan) -> None:
         self.real, self.plan, self.device = real, plan, real.x.device
-        synthetic = torch.as_tensor(plan.labels(0, plan.n_samples), dtype=torch.int64)
-        self.labels = torch.cat([real.y, synthetic.to(self.device)])
+        synthetic = plan.labels(0, plan.n_samples)
+        made = torch.as_tensor(synthetic, dtype=torch.int64, device=self.device)
+        self.labels = torch.cat([real.y, made])
 
     def __len__(self) -> int:
         return len(self.labels)

@@ -19,7 +19,7 @@ from torch import nn
 
 from expansive.metrics import balanced_accuracy
 from expansive.train.checkpoint import PHASES, Progress, Weights, snapshot, without_numpy
-from expansive.train.data import Pairs, Shuffle, keeping_generators, loader
+from expansive.train.data import Pairs, Shuffle, batches_of, keeping_generators, loader
 from expansive.train.embedding import keeping_modes, logits_of, predict
 from expansive.train.losses import Loss, NeedsEpoch, make_loss
 from expansive.train.schedule import factor
@@ -215,7 +215,7 @@ class _Loop:
 
     def _steps(self) -> list[float]:
         total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
-        for inputs, labels in self.batches:
+        for inputs, labels in batches_of(self.batches):
             self.optimizer.zero_grad()
             logits = logits_of(self.module(inputs), len(self.phase.counts))
             loss = self.loss(logits, labels.long())
