@@ -43,8 +43,10 @@ set(cuda_codes "")
 set(cuda_names "")
 set(oldest "")
 foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
-  string(REGEX REPLACE "[a-z]$" "" number ${arch})  # 90a: 90 with its own instructions
-  if(known MATCHES "sm_${number}[\r\n]")
+  # 90a: 90 with its own instructions, which the toolkit knows without listing them.
+  string(REGEX REPLACE "[a-z]$" "" number ${arch})
+  if(known MATCHES "sm_${number}[\r\n]" AND
+     (arch STREQUAL number OR CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.0))
     list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
     list(APPEND cuda_names ${arch})
     if(NOT oldest)

@@ -267,6 +267,19 @@ def test_points_whose_distance_underflows(searching: ModuleType, d: int) -> None
         assert_same_search(got, expected, str(magnitude))
 
 
+@pytest.mark.parametrize("k", [1, 7, 200])
+def test_rows_that_stand_many_times(emulated: ModuleType, k: int) -> None:
+    """Of equal rows those of the lowest numbers count, in whichever round they are measured."""
+    rng = np.random.default_rng(0)
+    n = 1900
+    y = np.arange(n) % 2 if k > 1 else rng.integers(0, 5, n)
+    x = rng.standard_normal((n, 2)).astype(np.float32)
+    x[rng.random(n) < 0.8] = 0.0
+    zeros = np.flatnonzero(~x.any(axis=1))
+    for relation in RELATIONS:
+        check_search(x, y, k, relation, [*zeros[[0, 150, -1]], int(np.argmax(x[:, 0]))])
+
+
 def test_more_neighbors_than_shared_memory_holds(searching: ModuleType) -> None:
     x, y = make_data("small_integers", "two_classes", 3700, 3, "float32", "euclidean", 0)
     assert not searching.describe_tiles(3700, 1, 3, 3600)["candidates_in_shared_memory"]
@@ -432,20 +445,31 @@ def test_uploads_wait_for_a_buffer_before_they_fill_it(
 
 
 def test_the_screen_of_sm_90a_compiles(tmp_path: Path) -> None:
-    """Where there is nvcc, and without a word: ptxas says so when it makes wgmma wait."""
+    """Where there is nvcc. ptxas says what it does not do: wait for products, or keep registers."""
     nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
     if nvcc is None:
         return
     source = HERE.parent / "csrc"
     flags = ["-std=c++17", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-Xptxas=-v"]
-    codes = [f"--generate-code=arch=compute_{arch},code=sm_{arch}" for arch in ("80", "90a")]
     folders = [f"-I{source}", f"-I{source / 'include'}"]
-    command = [nvcc, *flags, *codes, *folders, "-c", source / "cuda" / "screen_wide.cu"]
-    done = subprocess.run([*command, "-o", tmp_path / "o"], capture_output=True, text=True)
-    said = done.stdout + done.stderr
-    assert done.returncode == 0, said
-    assert "arning" not in said
-    assert "0 bytes spill stores, 0 bytes spill loads" in said
+    command = [
+        nvcc,
+        *flags,
+        *folders,
+        "-c",
+        source / "cuda" / "screen_wide.cu",
+        "-o",
+        tmp_path / "o",
+    ]
+    for arch in ("80", "90a"):
+        code = f"--generate-code=arch=compute_{arch},code=sm_{arch}"
+        done = subprocess.run([*command, code], capture_output=True, text=True)
+        said = done.stdout + done.stderr
+        assert done.returncode == 0, said
+        assert "arning" not in said
+        assert "Potential Performance Loss" not in said
+        assert "0 bytes spill stores, 0 bytes spill loads" in said
+    assert "Used 168 registers" in said
 
 
 def test_the_compiled_module_loads_without_a_driver() -> None:

@@ -68,6 +68,13 @@ __device__ inline void leave_registers() {
   asm volatile("setmaxnreg.dec.sync.aligned.u32 %0;\n" ::"n"(kRegisters));
 }
 
+// ---- cache -------------------------------------------------------------------------------------
+
+// Brings the 128 bytes around an address to the multiprocessor's own cache.
+__device__ inline void prefetch(const void* address) {
+  asm volatile("prefetch.global.L1 [%0];\n" ::"l"(__cvta_generic_to_global(address)));
+}
+
 // ---- products ----------------------------------------------------------------------------------
 
 // Where a matrix of 64 bfloat16 a line lies, 128 bytes a line, swizzled by 128 bytes (PTX ISA,

@@ -14,7 +14,7 @@
 #include "cuda/ptx_sm90.cuh"
 #include "cuda/strips.cuh"
 
-// For any other chip the kernel is compiled empty; it is not launched there.
+// For any other chip the kernel is compiled as one that fails; it is not launched there.
 #if !defined(__CUDA_ARCH__) || defined(__CUDA_ARCH_FEAT_SM90_ALL)
 #define EXPANSIVE_ON_SM90A
 #endif
@@ -109,13 +109,24 @@ __device__ void share_largest(float (&numbers)[kCount]) {
   }
 }
 
+// The norms of a block come to the cache beside the processor while its products are made: 32 loads
+// after the last product would wait longer than the search for the largest takes.
+__device__ void prefetch_norms(const ScreenTask& task, int64_t first_row) {
+  constexpr int kLineValues = 32;  // of 128 bytes
+  const int lane = static_cast<int>(threadIdx.x % 32);
+  if (lane < kWideBlockRows / kLineValues) {
+    prefetch(task.negated_half_norms + first_row + lane * kLineValues);
+  }
+}
+
 // Writes the largest value of each of the team's queries in each of a block's kTiles.
 template <int kTiles>
-__device__ void write_largest(const ScreenTask& task, int64_t first_query, int64_t first_row,
+__device__ void write_largest(const ScreenTask& task, int64_t first_query, int64_t row_block,
                               const WideSums& sums) {
   constexpr int kGroups = 32 / kTiles;  // of eight rows, in a tile
   const int lane = static_cast<int>(threadIdx.x % 32);
-  const float2* norms = reinterpret_cast<const float2*>(task.negated_half_norms + first_row);
+  const float2* norms =
+      reinterpret_cast<const float2*>(task.negated_half_norms) + row_block * (kWideBlockRows / 2);
   float largest[2][kTiles];  // of the upper and of the lower eight queries
 #pragma unroll
   for (int tile = 0; tile < kTiles; ++tile) {
@@ -131,12 +142,12 @@ __device__ void write_largest(const ScreenTask& task, int64_t first_query, int64
     largest[0][tile] = upper;
     largest[1][tile] = lower;
   }
-  const int64_t tiles = divide_up(task.n_rows, task.tile_rows);
+  const int64_t tiles = divide_up(task.n_rows, kWideBlockRows / kTiles);
 #pragma unroll
   for (int half = 0; half < 2; ++half) {
     share_largest(largest[half]);
     const int64_t query = first_query + lane / 4 + 8 * half;
-    const int64_t tile = first_row / task.tile_rows + lane % 4 * (kTiles / 4);
+    const int64_t tile = row_block * kTiles + lane % 4 * (kTiles / 4);
 #pragma unroll
     for (int i = 0; i < kTiles / 4; ++i) {
       if (query < task.n_queries && tile + i < tiles) {
@@ -157,6 +168,8 @@ __device__ void multiply_stages(const ScreenTask& task, const Places& places, in
   WideSums sums;
   Slot slot;
   for (int64_t i = 0; i < blocks; ++i) {
+    const int64_t row_block = block_number(run, i);
+    prefetch_norms(task, row_block * kWideBlockRows);
     // The first team's first turn is its own.
     if (takes_turns && (team > 0 || i > 0)) {
       await_phase(places.turn(team), static_cast<int>((i + team - 1) & 1));
@@ -184,11 +197,10 @@ __device__ void multiply_stages(const ScreenTask& task, const Places& places, in
     if (takes_turns && leads) arrive(places.turn(1 - team));
     await_products<0>(sums);
     if (leads) arrive(places.done(before));
-    const int64_t first_row = block_number(run, i) * kWideBlockRows;
     if (task.tile_rows == 32) {
-      write_largest<kWideBlockRows / 32>(task, first_query, first_row, sums);
+      write_largest<kWideBlockRows / 32>(task, first_query, row_block, sums);
     } else {
-      write_largest<kWideBlockRows / 64>(task, first_query, first_row, sums);
+      write_largest<kWideBlockRows / 64>(task, first_query, row_block, sums);
     }
   }
 }
@@ -216,6 +228,8 @@ __global__ void __launch_bounds__(kWideThreads, 1)
       bring_stages(task, places, work.query_block, run, padded, queries_stay);
     }
   }
+#else
+  __trap();
 #endif
 }
 

@@ -68,6 +68,9 @@ __device__ void measure_tiles(const SelectTask& task, const Selection& s, const 
                               const double* query, int first, int count) {
   const int64_t d = task.database.d;
   const double limit = c.control->limit, reach = c.control->reach;
+  // Behind k copies of the query no row of a higher number can come in: that spares data with many
+  // equal rows (embeddings of zeros) nearly all distances between them.
+  const int64_t end_row = limit == 0.0 ? int64_t{c.rows[s.k - 1]} : INT64_MAX;
   for (int at = static_cast<int>(threadIdx.x) / 8; at < count * s.tile_rows;
        at += kSelectThreads / 8) {
     const int tile = static_cast<int>(c.list[first + at / s.tile_rows]);
@@ -75,7 +78,7 @@ __device__ void measure_tiles(const SelectTask& task, const Selection& s, const 
     bool is_near = position < s.n && is_related(s, position) &&
                    !is_excluded(s.values[tile], s.norm, reach, s.tile_errors[tile]);
     const int64_t row = is_near && task.order != nullptr ? task.order[position] : position;
-    is_near = is_near && row != s.own_row;
+    is_near = is_near && row != s.own_row && row < end_row;
     const double row_scale =
         is_near && task.row_scales != nullptr ? task.row_scales[position] : 1.0;
     const double squared =

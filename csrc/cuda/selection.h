@@ -280,8 +280,10 @@ EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, co
                                         const Measure& measure) {
   const TileRange range = related_tiles(s);
   // The groups lie where candidates will.
-  const float cutoff = find_cutoff(team, s, range, reinterpret_cast<float*>(c.squared),
-                                   static_cast<int>(c.slots), c.control);
+  const int n_groups =
+      static_cast<int>(c.slots < range.end - range.begin ? c.slots : range.end - range.begin);
+  const float cutoff =
+      find_cutoff(team, s, range, reinterpret_cast<float*>(c.squared), n_groups, c.control);
   team.sync();
   for (int64_t i = team.rank(); i < s.k; i += team.size()) {
     c.squared[i] = INFINITY;

@@ -83,6 +83,7 @@ inline void await_phase(SharedAddress barrier, int parity) {
   }
 }
 
+inline void prefetch(const void*) {}
 template <int kRegisters>
 void take_registers() {}
 template <int kRegisters>
