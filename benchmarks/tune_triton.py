@@ -33,8 +33,9 @@ def candidates(pinned: Tiles, smoke: bool) -> Iterator[Tiles]:
     """Give the pinned sizes first, then all that may be better."""
     yield pinned
     if smoke:
-        yield replace(pinned, columns=2 * pinned.columns)
+        yield replace(pinned, columns=2 * pinned.columns, strip=1)
         return
+    yield from (replace(pinned, strip=strip) for strip in (2, 4, 8, 16, 32))
     sizes = product((64, 128), (64, 128, 256), (32, 64), (4, 8), (3, 4))
     for queries, columns, features, warps, stages in sizes:
         shared = (queries + columns) * features * 2 * stages
@@ -65,8 +66,8 @@ def search(x: Tensor, q: Tensor) -> tuple[Tensor, Tensor]:
 def in_words(sizes: Tiles) -> str:
     """Name sizes by what differs among the candidates."""
     return (
-        f"{sizes.queries} x {sizes.columns} x {sizes.features}, {sizes.warps} warps, "
-        f"{sizes.stages} stages"
+        f"{sizes.queries} x {sizes.columns} x {sizes.features}, strips of {sizes.strip}, "
+        f"{sizes.warps} warps, {sizes.stages} stages"
     )
 
 

@@ -52,7 +52,7 @@ def compile_kernel(
     return str(compiled.asm["ptx"])
 
 
-def check_screen() -> None:
+def check_screen(strip: int, one_step: bool) -> None:
     tiles = choose(f"sm_{ARCHITECTURE}")
     ptx = compile_kernel(
         search.screen_kernel,
@@ -69,6 +69,8 @@ def check_screen() -> None:
             "COLUMNS": tiles.columns,
             "FEATURES": tiles.features,
             "GROUP": tiles.group,
+            "STRIP": strip,
+            "ONE_STEP": one_step,
             "INTERPRETED": False,
         },
         tiles.warps,
@@ -129,7 +131,9 @@ def check_synthesis(x: str, out: str, expected: tuple[str, ...]) -> None:
     assert "ftz" not in ptx  # subnormal numbers stay
 
 
-check_screen()
+check_screen(strip=1, one_step=False)
+check_screen(strip=8, one_step=False)
+check_screen(strip=8, one_step=True)
 check_refine()
 check_roots()
 check_draw()

@@ -32,6 +32,46 @@ def wanted_pairs(query_code, code, RELATION: tl.constexpr):
     return wanted
 
 
+@triton.jit
+def is_empty(low, high, first, last, RELATION: tl.constexpr):
+    """Whether no pair of queries and rows is wanted, of classes low ... high and first ... last."""
+    if RELATION == "enemy":
+        empty = (low == last) & (first == high)
+    elif RELATION == "friend":
+        empty = (high < first) | (last < low)
+    else:
+        empty = low != low
+    return empty
+
+
+@triton.jit
+def store_bounds(
+    product,
+    column,
+    query_code,
+    code,
+    own_column,
+    half,
+    error,
+    row_half,
+    place,
+    RELATION: tl.constexpr,
+):
+    """Reduce the products of a block and a tile to a bound for each query."""
+    wanted = wanted_pairs(query_code[:, None], code[None, :], RELATION)
+    if RELATION != "enemy":
+        wanted = wanted & (own_column[:, None] != column[None, :])
+    least = tl.min(
+        tl.where(wanted, tl.load(row_half + column)[None, :] - product, float("inf")), axis=1
+    )
+    # From the least half squared distance to a distance; each factor covers three roundings.
+    squared = 2.0 * tl.maximum(half + least, 0.0)
+    error = error * 1.00000095367431640625
+    bound = tl.maximum(tl.sqrt_rn(squared) * 0.99999904632568359375 - error, 0.0)
+    bound = tl.where(least == float("inf"), least, bound * 0.99999904632568359375)
+    tl.store(place, bound)
+
+
 @triton.jit(do_not_specialize=["n_query_blocks", "n_tiles", "n_steps"])
 def screen_kernel(
     queries,
@@ -52,57 +92,75 @@ def screen_kernel(
     COLUMNS: tl.constexpr,
     FEATURES: tl.constexpr,
     GROUP: tl.constexpr,
+    STRIP: tl.constexpr,
+    ONE_STEP: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
-    """Bound the distance of each query to the wanted rows of each tile, from below."""
-    # GROUP query blocks walk over the tiles together, so that they find them in the L2 cache.
-    program = tl.program_id(0)
-    first_block = program // (GROUP * n_tiles) * GROUP
+    """Bound the distance of each query to the wanted rows of each tile, from below.
+
+    A program goes along STRIP tiles. ONE_STEP: a tile is one step of the product, so the block of
+    queries is loaded once, and the tiles' loads run ahead of their products.
+    """
+    # GROUP query blocks walk over the strips together, so that they find them in the L2 cache.
+    program, n_strips = tl.program_id(0), tl.cdiv(n_tiles, STRIP)
+    first_block = program // (GROUP * n_strips) * GROUP
     blocks = tl.minimum(n_query_blocks - first_block, GROUP)
-    block = first_block + program % (GROUP * n_tiles) % blocks
-    tile = program % (GROUP * n_tiles) // blocks
+    block = first_block + program % (GROUP * n_strips) % blocks
+    first_tile = program % (GROUP * n_strips) // blocks * STRIP
     query = block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
-    column = tile.to(tl.int64) * COLUMNS + tl.arange(0, COLUMNS)
     query_code = tl.load(query_codes + query)
-    code = tl.load(codes + column)
-    # Both are sorted by class, so their ends tell whether any pair is wanted at all.
     low = tl.load(query_codes + block * QUERIES)
     high = tl.load(query_codes + block * QUERIES + QUERIES - 1)
-    first = tl.load(codes + tile.to(tl.int64) * COLUMNS)
-    last = tl.load(codes + tile.to(tl.int64) * COLUMNS + COLUMNS - 1)
-    if RELATION == "enemy":
-        empty = (low == last) & (first == high)
-    elif RELATION == "friend":
-        empty = (high < first) | (last < low)
-    else:
-        empty = low != low
-    steps = tl.where(empty, 0, n_steps)
+    own_column = tl.load(own + query)
+    half, query_error = tl.load(query_half + query), tl.load(query_error + query)
     feature = tl.arange(0, FEATURES)
     d = n_steps * FEATURES
-    a_place = queries + query[:, None] * d + feature[None, :]
-    b_place = rows + column[None, :] * d + feature[:, None]
-    product = tl.zeros([QUERIES, COLUMNS], tl.float32)
-    for _ in range(0, steps):
-        a = tl.load(a_place)
-        b = tl.load(b_place)
+    a_start = queries + query[:, None] * d + feature[None, :]
+    if ONE_STEP:
+        a = tl.load(a_start)
         if INTERPRETED:  # Triton's interpreter multiplies the bits of bfloat16 as integers
             a = a.to(tl.float32)
-            b = b.to(tl.float32)
-        product = tl.dot(a, b, product)
-        a_place += FEATURES
-        b_place += FEATURES
-    wanted = wanted_pairs(query_code[:, None], code[None, :], RELATION)
-    if RELATION != "enemy":
-        wanted = wanted & (tl.load(own + query)[:, None] != column[None, :])
-    least = tl.min(
-        tl.where(wanted, tl.load(row_half + column)[None, :] - product, float("inf")), axis=1
-    )
-    # From the least half squared distance to a distance; each factor covers three roundings.
-    squared = 2.0 * tl.maximum(tl.load(query_half + query) + least, 0.0)
-    error = (tl.load(query_error + query) + tl.load(tile_error + tile)) * 1.00000095367431640625
-    bound = tl.maximum(tl.sqrt_rn(squared) * 0.99999904632568359375 - error, 0.0)
-    bound = tl.where(least == float("inf"), least, bound * 0.99999904632568359375)
-    tl.store(out + query * n_tiles + tile, bound)
+    end_tile = tl.minimum(first_tile + STRIP, n_tiles)
+    # Both are sorted by class, so their ends tell whether any pair is wanted at all.
+    first_column = first_tile.to(tl.int64) * COLUMNS
+    first = tl.load(codes + first_column)
+    last = tl.load(codes + end_tile.to(tl.int64) * COLUMNS - 1)
+    end = tl.where(is_empty(low, high, first, last, RELATION), first_tile, end_tile)
+    for tile in range(end, end_tile):
+        tl.store(out + query * n_tiles + tile, tl.full([QUERIES], float("inf"), tl.float32))
+    for tile in range(first_tile, end):
+        column = first_column + (tile - first_tile) * COLUMNS + tl.arange(0, COLUMNS)
+        code = tl.load(codes + column)
+        b_place = rows + column[None, :] * d + feature[:, None]
+        if ONE_STEP:
+            b = tl.load(b_place)
+            if INTERPRETED:
+                b = b.to(tl.float32)
+            product = tl.dot(a, b)
+        else:
+            a_place = a_start
+            product = tl.zeros([QUERIES, COLUMNS], tl.float32)
+            for _ in range(0, n_steps):
+                a = tl.load(a_place)
+                b = tl.load(b_place)
+                if INTERPRETED:
+                    a = a.to(tl.float32)
+                    b = b.to(tl.float32)
+                product = tl.dot(a, b, product)
+                a_place += FEATURES
+                b_place += FEATURES
+        store_bounds(
+            product,
+            column,
+            query_code,
+            code,
+            own_column,
+            half,
+            query_error + tl.load(tile_error + tile),
+            row_half,
+            out + query * n_tiles + tile,
+            RELATION,
+        )
 
 
 @triton.jit(do_not_specialize=["n_pairs", "n_each"])

@@ -193,7 +193,8 @@ class Index:
         t, n_tiles = self.tiles, len(self.tile_error)
         padded, d = batch.images.values.shape
         out = torch.empty((padded, n_tiles), dtype=torch.float32, device=self.rows.device)
-        screen_kernel[(padded // t.queries * n_tiles,)](
+        steps = d // self.space.step
+        screen_kernel[(padded // t.queries * triton.cdiv(n_tiles, t.strip),)](
             batch.images.values,
             bounds.query_half(batch.images, self.space),
             batch.images.error,
@@ -206,12 +207,14 @@ class Index:
             out,
             padded // t.queries,
             n_tiles,
-            d // self.space.step,
+            steps,
             RELATION=relation,
             QUERIES=t.queries,
             COLUMNS=t.columns,
             FEATURES=self.space.step,
             GROUP=t.group,
+            STRIP=t.strip,
+            ONE_STEP=steps == 1 and t.strip > 1,
             INTERPRETED=INTERPRETED,
             num_warps=t.warps,
             num_stages=t.stages,

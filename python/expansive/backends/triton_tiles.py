@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tiles:
-    """Block sizes of one architecture; all are powers of two.
+    """Block sizes of one architecture; all but the strip are powers of two.
 
     Attributes
     ----------
@@ -24,6 +24,8 @@ class Tiles:
         Database rows of a tile: of a screen program, and what is kept or refined as a whole.
     features : int
         Features of one step of the screen's product.
+    strip : int
+        Tiles that one screen program goes along.
     group : int
         Query blocks that walk over the tiles together, so that they find them in the L2 cache.
     refined : int
@@ -39,6 +41,7 @@ class Tiles:
     queries: int
     columns: int
     features: int
+    strip: int = 1
     group: int = 8
     refined: int = 1
     elements: int = 1024
@@ -57,7 +60,7 @@ TABLE = {
     "default": Tiles(queries=64, columns=64, features=32, warps=4, stages=2),
     # Small tiles, so that small tests meet many; many pairs a program, since each costs the same.
     "interpreter": Tiles(
-        queries=64, columns=16, features=16, refined=256, elements=1 << 16, stages=1
+        queries=64, columns=16, features=16, strip=3, refined=256, elements=1 << 16, stages=1
     ),
 }
 """The sizes by architecture; "default" stands for any other one."""
