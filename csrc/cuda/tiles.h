@@ -38,7 +38,7 @@ inline constexpr int kScreenThreads = 128;  // 2 x 2 warps, each 64 queries × 6
 // By wgmma: sm_90a. Stages hold kImageFeatures.
 inline constexpr int kWideBlockRows = 256;
 inline constexpr int kTeams = 2;  // of four warps, each 64 queries × all rows of the block
-inline constexpr int kWideThreads = kTeams * 128 + 128;  // and four warps, one of which brings them
+inline constexpr int kWideThreads = kTeams * 128 + 128;  // and four warps: one brings stages
 // Registers of a thread that multiplies, 128 of them sums, and of one that does not.
 inline constexpr int kManyRegisters = 240, kFewRegisters = 24;
 inline constexpr int kSideBytes = kImageRows * kImageFeatures * 2;  // a block of images
