@@ -11,6 +11,7 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -444,32 +445,31 @@ def test_uploads_wait_for_a_buffer_before_they_fill_it(
 # ---- the compiled module ----------------------------------------------------------------------
 
 
-def test_the_screen_of_sm_90a_compiles(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("source", "arch", "registers"),
+    [("select", "80", None), ("screen_wide", "80", None), ("screen_wide", "90a", 168)],
+)
+def test_kernels_compile_in_silence(
+    source: str, arch: str, registers: int | None, tmp_path: Path
+) -> None:
     """Where there is nvcc. ptxas says what it does not do: wait for products, or keep registers."""
     nvcc = shutil.which(os.environ.get("CUDACXX", "nvcc"))
     if nvcc is None:
         return
-    source = HERE.parent / "csrc"
+    folder = HERE.parent / "csrc"
     flags = ["-std=c++17", "-O3", "-fmad=false", "--expt-relaxed-constexpr", "-Xptxas=-v"]
-    folders = [f"-I{source}", f"-I{source / 'include'}"]
-    command = [
-        nvcc,
-        *flags,
-        *folders,
-        "-c",
-        source / "cuda" / "screen_wide.cu",
-        "-o",
-        tmp_path / "o",
-    ]
-    for arch in ("80", "90a"):
-        code = f"--generate-code=arch=compute_{arch},code=sm_{arch}"
-        done = subprocess.run([*command, code], capture_output=True, text=True)
-        said = done.stdout + done.stderr
-        assert done.returncode == 0, said
-        assert "arning" not in said
-        assert "Potential Performance Loss" not in said
-        assert "0 bytes spill stores, 0 bytes spill loads" in said
-    assert "Used 168 registers" in said
+    flags += ["-Xcompiler=-Wall,-Wextra", f"--generate-code=arch=compute_{arch},code=sm_{arch}"]
+    folders = [f"-I{folder}", f"-I{folder / 'include'}"]
+    command = [nvcc, *flags, *folders, "-c", folder / "cuda" / f"{source}.cu", "-o", tmp_path / "o"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    said = done.stdout + done.stderr
+    assert done.returncode == 0, said
+    assert "arning" not in said
+    assert "Potential Performance Loss" not in said
+    spills = re.findall(r"(\d+) bytes spill", said)
+    assert set(spills) == {"0"}
+    if registers is not None:
+        assert set(re.findall(r"Used (\d+) registers", said)) == {str(registers)}
 
 
 def test_the_compiled_module_loads_without_a_driver() -> None:

@@ -109,12 +109,12 @@ EXPANSIVE_HOST_DEVICE inline float largest_value(const Selection& s, const TileR
   float largest = -INFINITY;
   for (int at = first; at < range.end; at += kLooks * step) {
     float values[kLooks];
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       const int tile = at + i * step;
       values[i] = may_hold(range, tile) ? s.values[tile] : -INFINITY;
     }
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) largest = ::fmaxf(largest, values[i]);
   }
   return largest;
@@ -211,22 +211,22 @@ EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const 
     float values[kLooks];
     bool is_hit[kLooks];
     double errors[kLooks];
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       const int tile = at + i * team.size();
       values[i] = tile < range.end ? s.values[tile] : 0.0f;
     }
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       const int tile = at + i * team.size();
       is_hit[i] = may_hold(range, tile) && is_in_pass(wanted, values[i]);
       errors[i] = is_hit[i] ? s.tile_errors[tile] : 0.0;
     }
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       is_hit[i] = is_hit[i] && !is_excluded(values[i], s.norm, reach, errors[i]);
     }
-#pragma unroll
+    EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       if (!is_hit[i]) continue;
       c.list[team.add(&c.control->listed, 1)] = static_cast<uint32_t>(at + i * team.size());

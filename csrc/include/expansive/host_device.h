@@ -10,3 +10,10 @@
 // No copy of its own that a linker could choose for everybody: a header of such functions may be
 // compiled for several instruction sets.
 #define EXPANSIVE_ALWAYS_INLINE inline __attribute__((always_inline))
+
+// Before a loop whose array has to stay in registers on a GPU; a host's compiler decides by itself.
+#if defined(__CUDA_ARCH__)
+#define EXPANSIVE_UNROLL _Pragma("unroll")
+#else
+#define EXPANSIVE_UNROLL
+#endif
