@@ -22,10 +22,15 @@ namespace expansive::cuda {
 EXPANSIVE_HOST_DEVICE constexpr int64_t image_block(int64_t block, int64_t step, int64_t padded) {
   return (block * padded + step * kImageFeatures) * kImageRows;
 }
+// A part's place in its block.
+EXPANSIVE_HOST_DEVICE constexpr int place_in_block(int line, int part) {
+  return line * kImageFeatures + (part ^ (line % 8)) * 8;
+}
 EXPANSIVE_HOST_DEVICE constexpr int64_t image_place(int64_t row, int64_t feature, int64_t padded) {
-  const int64_t line = row % kImageRows, part = feature % kImageFeatures / 8;
-  return image_block(row / kImageRows, feature / kImageFeatures, padded) + line * kImageFeatures +
-         (part ^ (line % 8)) * 8 + feature % 8;
+  const int line = static_cast<int>(row % kImageRows);
+  const int part = static_cast<int>(feature % kImageFeatures / 8);
+  return image_block(row / kImageRows, feature / kImageFeatures, padded) +
+         place_in_block(line, part) + feature % 8;
 }
 
 inline constexpr int kPartBytes = 16;

@@ -29,15 +29,17 @@ __device__ void load_stage(const ScreenTask& task, Stage& stage, int64_t query_b
                            int64_t row_block, int64_t step) {
   const SharedAddress to_queries = shared_address(stage.queries),
                       to_rows = shared_address(stage.rows);
-  const int64_t padded = padded_features(task.d);
+  constexpr int kStepsPerBlock = kImageFeatures / kStep;
+  const int64_t padded = padded_features(task.d), image_step = step / kStepsPerBlock;
+  const int first_part = static_cast<int>(step % kStepsPerBlock) * kPartsPerLine;
+  const uint16_t* queries = task.queries + image_block(query_block, image_step, padded);
+  const uint16_t* rows = task.rows + image_block(row_block, image_step, padded);
 #pragma unroll
   for (int i = 0; i < kCopies; ++i) {
     const Part part = part_to_copy(static_cast<int>(threadIdx.x), i);
-    const int64_t feature = step * kStep + part.part * (kPartBytes / 2);
-    copy_part(to_queries + offset_of(part),
-              task.queries + image_place(query_block * kImageRows + part.line, feature, padded));
-    copy_part(to_rows + offset_of(part),
-              task.rows + image_place(row_block * kImageRows + part.line, feature, padded));
+    const int from = place_in_block(part.line, first_part + part.part);
+    copy_part(to_queries + offset_of(part), queries + from);
+    copy_part(to_rows + offset_of(part), rows + from);
   }
 }
 
@@ -157,12 +159,9 @@ __global__ void __launch_bounds__(kScreenThreads, 2)
 
 void screen(const ScreenTask& task, const Chip& chip, cudaStream_t stream) {
   if (chip.has_wgmma) return screen_wide(task, chip, stream);
-  const int64_t query_blocks = divide_up(task.n_queries, kBlockQueries);
-  const int64_t row_blocks = divide_up(task.n_rows, kBlockRows);
-  const int64_t strip_length = strip_blocks(query_blocks, row_blocks, chip.multiprocessors);
-  const int64_t thread_blocks = query_blocks * divide_up(row_blocks, strip_length);
-  screen_kernel<<<blocks_for(thread_blocks, 1), kScreenThreads, 0, stream>>>(task, query_blocks,
-                                                                             strip_length);
+  const Cut cut = cut_into_strips(task, chip, kBlockRows);
+  screen_kernel<<<cut.thread_blocks, kScreenThreads, 0, stream>>>(task, cut.query_blocks,
+                                                                  cut.length);
   check_launch("screen");
 }
 

@@ -237,16 +237,13 @@ __global__ void __launch_bounds__(kWideThreads, 1)
 
 void screen_wide(const ScreenTask& task, const Chip& chip, cudaStream_t stream) {
   constexpr int kSharedBytes = 227 * 1024;
-  const int64_t query_blocks = divide_up(task.n_queries, kBlockQueries);
-  const int64_t row_blocks = divide_up(task.n_rows, kWideBlockRows);
-  const int64_t strip_length = strip_blocks(query_blocks, row_blocks, chip.multiprocessors);
-  const int64_t thread_blocks = query_blocks * divide_up(row_blocks, strip_length);
+  const Cut cut = cut_into_strips(task, chip, kWideBlockRows);
   const int stages = wide_stages(padded_features(task.d) / kImageFeatures);
   check_cuda(cudaFuncSetAttribute(screen_wide_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,
                                   kSharedBytes),
              "asking for shared memory");
-  screen_wide_kernel<<<blocks_for(thread_blocks, 1), kWideThreads, kSharedBytes, stream>>>(
-      task, query_blocks, strip_length, stages);
+  screen_wide_kernel<<<cut.thread_blocks, kWideThreads, kSharedBytes, stream>>>(
+      task, cut.query_blocks, cut.length, stages);
   check_launch("screen");
 }
 

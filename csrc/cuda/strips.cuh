@@ -1,11 +1,26 @@
-// Which blocks of rows a thread block of pass A goes along.
+// How pass A is cut into thread blocks, and which blocks of rows each of them goes along.
 #pragma once
 
+#include "cuda/device_code.cuh"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
 
 namespace expansive::cuda {
 namespace {
+
+// A thread block for each block of queries and strip of `length` blocks of rows.
+struct Cut {
+  int64_t query_blocks;
+  int64_t length;
+  unsigned thread_blocks;
+};
+
+inline Cut cut_into_strips(const ScreenTask& task, const Chip& chip, int rows) {
+  const int64_t query_blocks = divide_up(task.n_queries, kBlockQueries);
+  const int64_t row_blocks = divide_up(task.n_rows, rows);
+  const int64_t length = strip_blocks(query_blocks, row_blocks, chip.multiprocessors);
+  return {query_blocks, length, blocks_for(query_blocks * divide_up(row_blocks, length), 1)};
+}
 
 // The blocks of `rows` in a strip that some query of a block of queries has to look at.
 __device__ inline Run strip_to_visit(const ScreenTask& task, int64_t query_block, int64_t strip,

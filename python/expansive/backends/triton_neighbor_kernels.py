@@ -45,6 +45,15 @@ def is_empty(low, high, first, last, RELATION: tl.constexpr):
 
 
 @triton.jit
+def load_images(place, INTERPRETED: tl.constexpr):
+    """Load bfloat16 images; Triton's interpreter multiplies the bits of those as integers."""
+    images = tl.load(place)
+    if INTERPRETED:
+        images = images.to(tl.float32)
+    return images
+
+
+@triton.jit
 def store_bounds(
     product,
     column,
@@ -117,9 +126,7 @@ def screen_kernel(
     d = n_steps * FEATURES
     a_start = queries + query[:, None] * d + feature[None, :]
     if ONE_STEP:
-        a = tl.load(a_start)
-        if INTERPRETED:  # Triton's interpreter multiplies the bits of bfloat16 as integers
-            a = a.to(tl.float32)
+        a = load_images(a_start, INTERPRETED)
     end_tile = tl.minimum(first_tile + STRIP, n_tiles)
     # Both are sorted by class, so their ends tell whether any pair is wanted at all.
     first_column = first_tile.to(tl.int64) * COLUMNS
@@ -133,20 +140,13 @@ def screen_kernel(
         code = tl.load(codes + column)
         b_place = rows + column[None, :] * d + feature[:, None]
         if ONE_STEP:
-            b = tl.load(b_place)
-            if INTERPRETED:
-                b = b.to(tl.float32)
-            product = tl.dot(a, b)
+            product = tl.dot(a, load_images(b_place, INTERPRETED))
         else:
             a_place = a_start
             product = tl.zeros([QUERIES, COLUMNS], tl.float32)
             for _ in range(0, n_steps):
-                a = tl.load(a_place)
-                b = tl.load(b_place)
-                if INTERPRETED:
-                    a = a.to(tl.float32)
-                    b = b.to(tl.float32)
-                product = tl.dot(a, b, product)
+                a = load_images(a_place, INTERPRETED)
+                product = tl.dot(a, load_images(b_place, INTERPRETED), product)
                 a_place += FEATURES
                 b_place += FEATURES
         store_bounds(

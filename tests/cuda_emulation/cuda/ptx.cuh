@@ -24,29 +24,40 @@ struct Copy {
   SharedAddress to;
   const uint16_t* from;
 };
-struct Copies {
-  std::vector<Copy> open;
-  std::deque<std::vector<Copy>> groups;
+// What a thread asks for in groups, and what is done with a group when it is waited for.
+template <typename Request>
+class Groups {
+ public:
+  void ask(const Request& request) { open_.push_back(request); }
+  void commit() {
+    committed_.push_back(std::move(open_));
+    open_.clear();
+  }
+  template <typename Work>
+  void await(size_t pending, const Work& work) {
+    while (committed_.size() > pending) {
+      for (const Request& request : committed_.front()) work(request);
+      committed_.pop_front();
+    }
+  }
+
+ private:
+  std::vector<Request> open_;
+  std::deque<std::vector<Request>> committed_;
 };
-inline Copies& copies() {
-  static Copies of_threads[1024];
+template <typename Request>
+Groups<Request>& groups() {
+  static Groups<Request> of_threads[1024];
   return of_threads[emulation::here.thread.x];
 }
-inline void copy_part(SharedAddress to, const uint16_t* from) {
-  copies().open.push_back({to, from});
-}
-inline void commit_copies() {
-  copies().groups.push_back(std::move(copies().open));
-  copies().open.clear();
-}
+
+inline void copy_part(SharedAddress to, const uint16_t* from) { groups<Copy>().ask({to, from}); }
+inline void commit_copies() { groups<Copy>().commit(); }
 template <int kPending>
 void await_copies() {
-  while (copies().groups.size() > kPending) {
-    for (const Copy& copy : copies().groups.front()) {
-      std::memcpy(reinterpret_cast<void*>(copy.to), copy.from, 16);
-    }
-    copies().groups.pop_front();
-  }
+  groups<Copy>().await(kPending, [](const Copy& copy) {
+    std::memcpy(reinterpret_cast<void*>(copy.to), copy.from, 16);
+  });
 }
 
 inline void load_fragments(uint32_t (&fragment)[4], SharedAddress address) {

@@ -113,15 +113,6 @@ struct Products {
   Matrix a, b;
   bool add;
 };
-struct ProductGroups {
-  std::vector<Products> open;
-  std::deque<std::vector<Products>> groups;
-};
-inline ProductGroups& products() {
-  static ProductGroups of_threads[1024];
-  return of_threads[emulation::here.thread.x];
-}
-
 inline void make_products(const Products& task) {
   const unsigned lane = emulation::lane(), warp = emulation::here.thread.x / 32 % 4;
   for (unsigned i = 0; i < 128; ++i) {
@@ -137,18 +128,12 @@ inline void make_products(const Products& task) {
 
 inline void begin_products() {}
 inline void multiply_wide(WideSums& sums, Matrix a, Matrix b, bool add) {
-  products().open.push_back({sums, a, b, add});
+  groups<Products>().ask({sums, a, b, add});
 }
-inline void commit_products() {
-  products().groups.push_back(std::move(products().open));
-  products().open.clear();
-}
+inline void commit_products() { groups<Products>().commit(); }
 template <int kPending>
 void await_products(WideSums&) {
-  while (products().groups.size() > kPending) {
-    for (const Products& task : products().groups.front()) make_products(task);
-    products().groups.pop_front();
-  }
+  groups<Products>().await(kPending, make_products);
   emulation::await_warp();  // a warp goes on together
 }
 
