@@ -151,6 +151,50 @@ Attack far_out(Random& random) {
   return {"far out", x, 3, {}, 5};
 }
 
+// The same with so few rows far out that the scale is the others': bytes hold none of them.
+Attack few_far_out(Random& random) {
+  const int64_t d = 100;
+  Matrix x = make(2550, d, [&](int64_t, int64_t) { return normal(random); });
+  for (int64_t i = 0; i < x.n; i += 100) {
+    const double length = 3.0 * whole(random, 1, 3);
+    for (int64_t j = 0; j < d; ++j) {
+      const double way = ((i / 200) >> (j % 2)) % 2 == 0 ? 1.0 : -1.0;
+      x.row(i)[j] = static_cast<float>(way * length + 0.3 * normal(random));
+    }
+  }
+  return {"few far out", x, 3, {}, 50};
+}
+
+// Rows so few and far that they are drawn in to where half of their coordinates lie about halfway
+// between whole numbers, for zeros make the centre zero. Of the first group's neighbours the second
+// are nearer than the third, but are rounded to the other side. Others lie on the way to them, so
+// that limits become tight early.
+Attack rounded_where_drawn(Random& random) {
+  constexpr double kDrawnTo = 178.0, kUnit = 0.06, kGroups[] = {0.45, 0.51, 0.37};
+  const int64_t d = 16;
+  Matrix x = make(2550, d, [&](int64_t i, int64_t) {
+    return i % 2 == 0 ? 0.0 : i % 10 == 3 ? 2.3 + 0.01 * normal(random) : normal(random);
+  });
+  for (int64_t i = 0; i < x.n; i += 100) {
+    for (int64_t j = 0; j < d; ++j) {
+      const double one = 50.0 + kGroups[i / 100 % 3] + 0.002 * normal(random);
+      const double other = std::sqrt(kDrawnTo * kDrawnTo / 4.0 - one * one);
+      x.row(i)[j] = static_cast<float>((j < d / 2 ? one : other) * kUnit);
+    }
+  }
+  return {"rounded where drawn", x, 12, {}, 20};
+}
+
+// Corners of a cube, the longest rows that bytes can be summed over, ever so often opposite.
+Attack cube_corners(Random& random) {
+  const int64_t d = 64;
+  Matrix x = make(800, d, [&](int64_t, int64_t) { return whole(random, 0, 1) == 0 ? 1.0 : -1.0; });
+  for (int64_t i = 1; i < x.n; i += 2) {
+    for (int64_t j = 0; j < d; ++j) x.row(i)[j] = -x.row(i - 1)[j] * (j % 9 == i % 9 ? -1.0 : 1.0);
+  }
+  return {"cube corners", x, 5, {}, 10};
+}
+
 Attack subnormal_rows(Random& random) {
   return {"subnormal rows",
           make(300, 8, [&](int64_t, int64_t) { return whole(random, -9, 9) * 0x1p-149; }), 5};
@@ -360,11 +404,13 @@ Attack between_clusters(Random& random) {
 
 // Half of the rows are nearly equal, in two classes: the screen cannot tell them apart.
 Attack near_copies(Random& random, double noise) {
-  Attack attack{"near copies", make(1500, 64,
-                                    [&](int64_t i, int64_t) {
-                                      return (i % 2 == 0 ? 1.0 : noise) * normal(random);
-                                    }),
-                4, {}, 5};
+  Attack attack{
+      "near copies",
+      make(1500, 64,
+           [&](int64_t i, int64_t) { return (i % 2 == 0 ? 1.0 : noise) * normal(random); }),
+      4,
+      {},
+      5};
   for (int64_t i = 0; i < attack.x.n; ++i) attack.codes.push_back(whole(random, 0, 1));
   attack.relation = Relation::enemy;
   return attack;
@@ -383,6 +429,9 @@ std::vector<Attack> packed_attacks() {
           huge_offset(random),
           whole_ties(random),
           far_out(random),
+          few_far_out(random),
+          rounded_where_drawn(random),
+          cube_corners(random),
           subnormal_rows(random),
           aligned_roundings_in_line(random),
           aligned_sums(random),

@@ -26,6 +26,7 @@ extern const Kernels kernels_generic;
 extern const Kernels kernels_coarse;  // the same with images rounded to eight bits
 #if defined(EXPANSIVE_X86)
 extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx2int8;
 extern const Kernels kernels_avx512;  // this and the next are emulated with AVX2
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
@@ -37,8 +38,8 @@ std::vector<const Kernels*> tables() {
   std::vector<const Kernels*> all = {&kernels_coarse, &kernels_generic};
 #if defined(EXPANSIVE_X86)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    all.insert(all.end(),
-               {&kernels_avx2, &kernels_avx512, &kernels_avx512vnni, &kernels_avx512bf16});
+    all.insert(all.end(), {&kernels_avx2, &kernels_avx2int8, &kernels_avx512, &kernels_avx512vnni,
+                           &kernels_avx512bf16});
   }
 #endif
   return all;
@@ -126,7 +127,7 @@ Found search(const Attack& attack, int64_t most, int threads) {
   const FlushedToZero caller;
   const NeighborIndex built({values.data(), x.n, x.d, dtype}, largest,
                             labelled ? attack.codes.data() : nullptr, labelled ? 3 : 0,
-                            Metric::sqeuclidean, Basis{attack.basis.data(), rank}, most,
+                            Metric::sqeuclidean, Basis{attack.basis.data(), rank}, {most},
                             Resources{}, interrupt);
   built.search(
       {{queries.data(), n_queries, x.d, dtype}, labelled ? codes.data() : nullptr, own.data()},
@@ -152,6 +153,7 @@ bool is_found(const Attack& attack, const Found& right) {
 
 // In place of the choice by processor.
 const Kernels& kernels() { return *chosen; }
+bool isa_is_given() { return true; }
 
 }  // namespace expansive
 

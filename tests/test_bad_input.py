@@ -402,8 +402,8 @@ def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(code: int) ->
     right = np.array([0, 1, 0])
     wrong = np.array([0, code, 0])
     with pytest.raises(ValueError, match=rf"row 1 has the code {code}"):
-        _core.Index(x, "float64", 1.0, wrong, 2, "euclidean", None, 3, 1, budget)
-    index = _core.Index(x, "float64", 1.0, right, 2, "euclidean", None, 3, 1, budget)
+        _core.Index(x, "float64", 1.0, wrong, 2, "euclidean", None, 3, 1, 1, budget)
+    index = _core.Index(x, "float64", 1.0, right, 2, "euclidean", None, 3, 1, 1, budget)
     for codes, own_rows, match in (
         (wrong - (code < 0), None, "query codes"),
         (right, wrong * 2 - (code < 0), "own_rows"),
@@ -414,5 +414,5 @@ def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(code: int) ->
 
 def search_by_hand(largest: float, threads: int, k: int, relation: str) -> None:
     x, codes, budget = np.eye(3), np.zeros(3, np.int64), 1 << 20
-    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, 3, threads, budget)
+    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, 3, 1, threads, budget)
     index.search(x, "float64", codes, None, k, relation, 1, budget)

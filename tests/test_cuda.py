@@ -357,7 +357,7 @@ def test_rows_on_the_device_give_results_there(emulated: ModuleType) -> None:
     assert cuda.scan(rows, 1) == reference.scan(as_rows(x), 1)
     assert cuda.fingerprint(rows, 1) == reference.fingerprint(as_rows(x), 1)
     index = cuda.build_index(
-        rows, float(np.abs(x).max()), codes, 3, "euclidean", 57, 1, MINIMUM_BUDGET
+        rows, float(np.abs(x).max()), codes, 3, "euclidean", 57, 4, 1, MINIMUM_BUDGET
     )
     found = index.search(rows, codes, np.arange(57), 4, "enemy", 1, MINIMUM_BUDGET)
     assert all(isinstance(array, DeviceArray) for array in found)

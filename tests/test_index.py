@@ -186,9 +186,10 @@ def test_classes_and_codes(backend: str) -> None:
 
 
 @pytest.mark.parametrize("expected", [0, -1, 2.5, "many"])
-def test_an_expectation_that_is_no_count_is_refused(expected: Any) -> None:
-    with pytest.raises(ValueError, match="expected_queries must be an integer of at least 1"):
-        ex.Index(np.eye(3), expected_queries=expected)
+@pytest.mark.parametrize("name", ["expected_queries", "expected_k"])
+def test_an_expectation_that_is_no_count_is_refused(name: str, expected: Any) -> None:
+    with pytest.raises(ValueError, match=f"{name} must be an integer of at least 1"):
+        ex.Index(np.eye(3), **{name: expected})
 
 
 def test_the_backend_gets_the_memory_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,6 +34,7 @@ UNITS = (
     "query_block",
     "query_images",
     "reach",
+    "roughness",
     "scan",
     "spatial_order",
     "threads",
@@ -67,6 +68,7 @@ class Mutation(NamedTuple):
 
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
+INT8 = "screen_int8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
@@ -97,6 +99,18 @@ MUTATIONS = {
         IMAGES, "farthest * kUp <= kernels_->elements.radius", "farthest < 1e300"
     ),
     "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + worst.drawn_in", "0.0"),
+    "bytes in lanes of any length": Mutation(INT8, "squares <= kMostLaneSquares", "true"),
+    "bytes of any size": Mutation(INT8, "!run.any_large", "true"),
+    "columns at a whole threshold": Mutation(
+        INT8,
+        "static_cast<int32_t>(__builtin_ceilf(threshold)) - 1",
+        "static_cast<int32_t>(__builtin_ceilf(threshold))",
+    ),
+    "rows not drawn into lanes": Mutation(
+        IMAGES, "kLaneRadius / largest / std::sqrt(squared)", "1.0"
+    ),
+    "rounding of rows in lanes": Mutation(IMAGES, "image_error(made) + roundings", "roundings"),
+    "limit of rows in lanes": Mutation(IMAGES, "std::sqrt(moved)", "0.0"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(

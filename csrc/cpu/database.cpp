@@ -6,6 +6,7 @@
 
 #include "cpu/extent.h"
 #include "cpu/integers.h"
+#include "cpu/roughness.h"
 #include "cpu/threads.h"
 #include "expansive/check.h"
 
@@ -29,12 +30,31 @@ double find_scale(const Elements& elements, double largest, const Extent& extent
   return std::ldexp(1.0, std::min(std::ilogb(elements.radius / fits), kLargest));
 }
 
+// What screens the rows, and by how much they are multiplied for that.
+struct Screening {
+  const Kernels* kernels;
+  double scale;
+};
+
 void check_basis(const Basis& basis, int64_t d) {
   check(basis.rank >= 0 && basis.rank <= d, "the basis has more directions than features");
   constexpr float kLongest = 0x1p20f;  // sums of products with images stay within float32
   check(std::all_of(basis.data, basis.data + basis.rank * d,
                     [](float v) { return std::fabs(v) <= kLongest; }),
         "the basis is not finite, or longer than 2^20");
+}
+
+// Bytes only for some k, and only where they pay or the caller's environment asks for them.
+Screening choose_screening(const Rows& rows, const Kernels& best,
+                           const std::vector<double>& row_scales, const Extent& extent,
+                           double largest, int64_t k, int threads, Interrupt& interrupt) {
+  if (best.finer != nullptr && k > 0) {
+    const Roughness found = find_roughness(rows, best, row_scales, extent, k, threads, interrupt);
+    const bool pays = isa_is_given() || bytes_pay(found, rows.n, rows.d, k);
+    if (found.scale > 0.0 && pays) return {&best, found.scale};
+  }
+  const Kernels& fine = finest(best);
+  return {&fine, find_scale(fine.elements, largest, extent)};
 }
 
 }  // namespace
@@ -62,17 +82,23 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
 }
 
 Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
-                       Metric metric, Basis basis, int threads, Interrupt& interrupt) {
+                       Metric metric, Basis basis, Expected expected, int threads,
+                       Interrupt& interrupt) {
   check(rows.n > 0 && rows.d > 0, "there are no rows, or they have no features");
   check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
   check(largest >= 0.0 && largest <= kLargestValue, "rows hold values beyond 2^500; rescale them");
   check_basis(basis, rows.d);
-  const Kernels& chosen = kernels();
+  const Kernels& best = kernels();
   std::vector<double> row_scales;
-  if (metric == Metric::cosine) row_scales = find_row_scales(rows, chosen, threads, interrupt);
-  const Extent extent = find_extent(rows, chosen, row_scales, threads, interrupt);
-  const double scale =
-      find_scale(chosen.elements, metric == Metric::cosine ? 1.0 : largest, extent);
+  if (metric == Metric::cosine) {
+    row_scales = find_row_scales(rows, best, threads, interrupt);
+    largest = 1.0;
+  }
+  const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
+  const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
+  const auto [table, scale] = choose_screening(rows, best, row_scales, extent, largest,
+                                               may_be_rough ? expected.k : 0, threads, interrupt);
+  const Kernels& chosen = *table;
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;
   if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);

@@ -26,6 +26,16 @@ struct ImagesOut {
   float* byte_errors;
 };
 
+// Whether float32 holds rows as they are.
+constexpr bool fits_floats(DType dtype, Metric metric) {
+  return dtype != DType::float64 && metric != Metric::cosine;
+}
+
+// Up to so many queries, looking at all rows as they are is faster than packing them.
+constexpr int64_t few_queries(DType dtype, Metric metric) {
+  return fits_floats(dtype, metric) ? 16 : 4;
+}
+
 // Everything about the database but its packed form.
 struct Database {
   Rows rows;
@@ -44,8 +54,7 @@ struct Database {
   ScaledRow scaled_row(int64_t row) const { return {rows.row(row), row_scale(row)}; }
   int dtype() const { return static_cast<int>(rows.dtype); }
   int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
-  // Whether float32 holds rows as they are.
-  bool fits_floats() const { return rows.dtype != DType::float64 && metric != Metric::cosine; }
+  bool fits_floats() const { return expansive::fits_floats(rows.dtype, metric); }
   int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
 
   // Makes the images of `count` rows of one type, for both screens.
@@ -57,7 +66,9 @@ std::vector<double> find_row_scales(const Rows& rows, const Kernels& kernels, in
                                     Interrupt& interrupt);
 
 // Checks what the constructor of NeighborIndex was given, and looks at a sample of the rows.
+// For searches of many queries it finds out whether bytes are fine enough.
 Database make_database(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
-                       Metric metric, Basis basis, int threads, Interrupt& interrupt);
+                       Metric metric, Basis basis, Expected expected, int threads,
+                       Interrupt& interrupt);
 
 }  // namespace expansive

@@ -11,13 +11,10 @@
 
 namespace expansive {
 
-// Up to so many, looking at all rows as they are is faster than packing them.
-inline int64_t few_queries(const Database& database) { return database.fits_floats() ? 16 : 4; }
-
 // Whether they are so few, and what is found fits a share of the memory.
 inline bool may_search_directly(const SearchPlan& plan, const Resources& resources) {
   const int64_t n = plan.queries.rows.n, size = static_cast<int64_t>(sizeof(Neighbor));
-  return n <= few_queries(plan.database) &&
+  return n <= few_queries(plan.database.rows.dtype, plan.database.metric) &&
          plan.k <= resources.memory_budget / 4 / (n * resources.threads * size);
 }
 

@@ -41,6 +41,19 @@ double find_shrink(const Kernels& kernels, const Projection& projection, int64_t
   return kDown / std::sqrt(1.0 + defect);
 }
 
+// Every fourth pair of numbers, from one on, to the nearest that a lane of bytes can hold.
+void draw_lane_in(double* run, int64_t first, int64_t count) {
+  const auto visit = [=](auto body) {
+    for (int64_t j = first; j < count; j += j % 2 == 0 ? 1 : 3) body(run[j]);
+  };
+  double largest = 0.0, squared = 0.0;
+  visit([&](double t) { largest = std::max(largest, std::fabs(t)); });
+  if (largest == 0.0) return;
+  visit([&](double t) { squared += t / largest * (t / largest); });
+  const double shrink = std::min(1.0, kLaneRadius / largest / std::sqrt(squared));
+  visit([&](double& t) { t = std::clamp<double>(t * shrink, -kMostByte, kMostByte); });
+}
+
 }  // namespace
 
 ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, double scale, int64_t d,
@@ -51,7 +64,7 @@ ImageMaker::ImageMaker(const Kernels& kernels, std::vector<double> centre, doubl
       d_(d),
       rank_(basis.rank),
       projection_(kernels, {basis.data, basis.rank, d, d, 1}),
-      origin_(static_cast<size_t>(round_up(rank_ + 1, 8)), 0.0),
+      origin_(static_cast<size_t>(round_up(std::max(rank_ + 1, d), 8)), 0.0),
       shrink_(find_shrink(kernels, projection_, rank_, d) / projection_.unit()) {
   const double terms = static_cast<double>(std::min(d, Projection::kChunk) + 1);
   const double roundings = kernels.elements.roundings_per_term * terms * 0x1p-24;
@@ -79,6 +92,10 @@ Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const 
   const ImageSums made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), scale_, d_, out);
   const double error = image_error(made), farthest = std::sqrt(made.squared_norm) + error;
+  if (kernels_->elements.words_per_run > 0) {
+    if (made.fits) return {made.squared_norm, error};
+    return draw_into_lanes(row, dtype, out);
+  }
   if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, error};
   return draw_in(row, dtype, out);
 }
@@ -99,6 +116,31 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
       row.data, row.scale, centre_.data(), std::min(scale_, radius / distance), d_, out);
   return {made.squared_norm, (image_error(made) + radius * 0x1p-31) * kUp,
           std::max(distance * scale_ * kUp - radius * kDown, 0.0)};
+}
+
+// The same for bytes: first every lane of a run is drawn into its ball, then every number into its
+// range.
+Image ImageMaker::draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* out) const {
+  thread_local std::vector<double> place, drawn;
+  place.resize(static_cast<size_t>(round_up(d_, 8)));
+  kernels_->widen[static_cast<int>(dtype)](row.data, row.scale, d_, place.data());
+  for (size_t j = 0; j < place.size(); ++j) place[j] = (place[j] - centre_[j]) * scale_;
+  drawn = place;
+  for (int64_t from = 0; from < d_; from += kRunElements) {
+    draw_lane_in(drawn.data() + from, 0, std::min(kRunElements, d_ - from));
+    draw_lane_in(drawn.data() + from, 2, std::min(kRunElements, d_ - from));
+  }
+  const ImageSums made = kernels_->prepare[static_cast<int>(DType::float64)](
+      drawn.data(), 1.0, origin_.data(), 1.0, d_, out);
+  double moved = 0.0, squared = 0.0;
+  for (size_t j = 0; j < place.size(); ++j) {
+    moved += (place[j] - drawn[j]) * (place[j] - drawn[j]);
+    squared += place[j] * place[j];
+  }
+  const double lanes = 2.0 * static_cast<double>(divide_up(d_, kRunElements));
+  const double roundings = std::sqrt(lanes) * kLaneRadius * 0x1p-31;
+  return {made.squared_norm, (image_error(made) + roundings) * kUp,
+          (std::sqrt(moved) + std::sqrt(squared) * 0x1p-40 + roundings) * kUp};
 }
 
 void ImageMaker::make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,

@@ -40,7 +40,7 @@ inline Image worse(const Image& a, const Image& b) {
 
 class ImageMaker {
  public:
-  // `centre` is padded with zeros to a multiple of 8; `scale` is a power of two, at most 2^1000.
+  // `centre` is padded with zeros to a multiple of 8; `scale` is at most 2^1000, for bytes 2^400.
   ImageMaker(const Kernels& kernels, std::vector<double> centre, double scale, int64_t d,
              Basis basis);
 
@@ -61,6 +61,7 @@ class ImageMaker {
  private:
   Image place(const ScaledRow& row, DType dtype, uint32_t* out) const;
   Image draw_in(const ScaledRow& row, DType dtype, uint32_t* out) const;
+  Image draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* out) const;
   void make_rotated(const ScaledRow* rows, int64_t count, DType dtype, uint32_t* out,
                     Image* images) const;
   Image finish_rotated(const double* products, const Image& placed, uint32_t* out) const;

@@ -10,6 +10,7 @@ namespace expansive {
 extern const Kernels kernels_generic;
 #if defined(EXPANSIVE_X86)
 extern const Kernels kernels_avx2;
+extern const Kernels kernels_avx2int8;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
@@ -26,7 +27,7 @@ std::vector<const Kernels*> tables() {
   const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
                       __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
                       __builtin_cpu_supports("avx512vl");
-  if (avx2) all.push_back(&kernels_avx2);
+  if (avx2) all.insert(all.end(), {&kernels_avx2, &kernels_avx2int8});
   if (avx512) all.push_back(&kernels_avx512);
   if (avx512 && __builtin_cpu_supports("avx512vnni")) all.push_back(&kernels_avx512vnni);
   if (avx512 && __builtin_cpu_supports("avx512bf16")) all.push_back(&kernels_avx512bf16);
@@ -39,12 +40,18 @@ std::vector<const Kernels*> tables() {
   return all;
 }
 
+std::string given_isa() {
+  const char* given = std::getenv("EXPANSIVE_ISA");
+  return given == nullptr ? "" : given;
+}
+
 }  // namespace
+
+bool isa_is_given() { return !given_isa().empty(); }
 
 const Kernels& kernels() {
   const std::vector<const Kernels*> all = tables();
-  const char* given = std::getenv("EXPANSIVE_ISA");
-  const std::string wanted = given == nullptr ? "" : given;
+  const std::string wanted = given_isa();
   if (wanted.empty()) return *all.back();
   std::string names;
   for (const Kernels* table : all) {

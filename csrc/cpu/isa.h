@@ -41,6 +41,7 @@ struct ScreenTask {
 struct ImageSums {
   double squared_norm;   // of the image
   double squared_error;  // of image minus row
+  bool fits = true;      // int8: every number and every lane are small enough for the screen's sums
 };
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.
@@ -172,18 +173,30 @@ struct Kernels {
   // NaN or infinity if the row holds one: see magnitude.h.
   double (*largest_magnitude[kDTypes])(const void* row, int64_t d);
   void (*fence_streams)();  // after the last streamed row, before others may read it
+
+  // For rows whose neighbours these elements are too rough to find, and for those that are rotated;
+  // null: these are fine enough.
+  const Kernels* finer = nullptr;
 };
+
+// Those that are fine enough for all rows.
+inline const Kernels& finest(const Kernels& kernels) {
+  return kernels.finer == nullptr ? kernels : *kernels.finer;
+}
 
 // 32-bit words of an image of d elements.
 inline int64_t image_words(const Kernels& kernels, int64_t d) {
-  return (d + kernels.elements.per_word - 1) / kernels.elements.per_word;
+  return words_of(kernels.elements, d);
 }
 
 // Element j of an image whose words are `stride` apart.
 inline float image_element(const Kernels& kernels, const uint32_t* image, int64_t stride,
                            int64_t j) {
   const Elements& elements = kernels.elements;
-  const uint32_t word = image[j / elements.per_word * stride];
+  const uint32_t word = image[word_of(elements, j) * stride];
+  if (elements.per_word == 4) {
+    return static_cast<float>(static_cast<int8_t>(word >> (8 * (j % 4)) & 0xFFu));
+  }
   const uint32_t high = elements.per_word == 2 && j % 2 == 0 ? word << 16 : word;
   if (elements.whole) return static_cast<float>(static_cast<int32_t>(high) >> 16);
   const uint32_t bits = elements.per_word == 2 ? high & 0xFFFF0000u : high;
@@ -195,6 +208,8 @@ inline float image_element(const Kernels& kernels, const uint32_t* image, int64_
 // The kernels to use now: the best the processor has, or those that EXPANSIVE_ISA names. Throws
 // std::invalid_argument where there are none of that name.
 const Kernels& kernels();
+// Whether EXPANSIVE_ISA names them.
+bool isa_is_given();
 
 // Names of the instruction sets that this processor has kernels for, slowest first.
 std::vector<std::string> isa_names();

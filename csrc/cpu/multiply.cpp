@@ -23,7 +23,7 @@ void gather(const FloatView& a, int64_t first, int64_t count, int64_t stride, fl
 void multiply(const FloatView& a, const FloatView& b, int threads, Interrupt& interrupt,
               float* products) {
   check(a.columns == b.columns, "rows have different lengths");
-  const Kernels& chosen = kernels();
+  const Kernels& chosen = finest(kernels());
   const Projection projection(chosen, b);
   const int64_t group = 4 * chosen.tile_queries, width = projection.width();
   // Copies a power of two apart would share the few places a first-level cache has for them.

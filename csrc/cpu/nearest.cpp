@@ -221,14 +221,18 @@ float Nearest::guess(const CandidateList& list, double seen) const {
   return screen_.threshold_at(find_cutoff(list, rank));
 }
 
-// Measures what reaches the threshold of the screen that the list's values are of. Of many more
-// than k, which the screen could not tell apart, float32 can exclude most.
+// Measures what reaches the threshold of the screen that the list's values are of, the best first.
+// Of many more than k that it cannot tell from those, float32 can exclude most.
 void Nearest::refine(CandidateList& list) {
   if (list.count == 0) return;
   // Where few more than k are left, finding the best of them takes longer than measuring all.
   constexpr int64_t kFewElements = 4096;
   const bool all_at_once = (list.count - k_) * (database_->rows.d + 32) <= kFewElements;
+  const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
   if (!all_at_once && list.count > 2 * k_ && may_estimate()) {
+    const double* query = widen();
+    take_best(list, k_, threshold,
+              [this, query](const CandidateList& some, float from) { measure(some, from, query); });
     thread_local std::vector<uint32_t> rows;
     rows.resize(static_cast<size_t>(list.count));
     std::transform(list.columns, list.columns + list.count, rows.begin(), [this](uint32_t column) {
@@ -237,8 +241,7 @@ void Nearest::refine(CandidateList& list) {
     estimate(list, rows.data());
     return measure_best_first(list, k_, estimates_.threshold);
   }
-  measure_best_first(list, all_at_once ? list.count : k_,
-                     bytes_.space != nullptr ? bytes_.threshold : screen_.threshold);
+  measure_best_first(list, all_at_once ? list.count : k_, threshold);
 }
 
 void Nearest::measure_best_first(CandidateList& list, int64_t best, const float& threshold) {

@@ -194,16 +194,16 @@ struct NeighborIndex::Impl {
 };
 
 NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes,
-                             Metric metric, Basis basis, int64_t expected_queries,
-                             Resources resources, Interrupt& interrupt)
+                             Metric metric, Basis basis, Expected expected, Resources resources,
+                             Interrupt& interrupt)
     : impl_(nullptr) {
   check(resources.threads > 0, "threads must be at least 1");
   const DefaultFloatingPoint environment;
-  impl_.reset(new Impl{
-      make_database(rows, largest, codes, n_classes, metric, basis, resources.threads, interrupt),
-      codes != nullptr, std::nullopt});
+  impl_.reset(new Impl{make_database(rows, largest, codes, n_classes, metric, basis, expected,
+                                     resources.threads, interrupt),
+                       codes != nullptr, std::nullopt});
   Database& database = impl_->database;
-  if (expected_queries <= few_queries(database)) return;
+  if (expected.queries <= few_queries(rows.dtype, metric)) return;
   database.copies = Copies(rows, database.grouping, resources.threads, interrupt);
   if (impl_->stretch_length(resources) < rows.n) return;
   impl_->resident.emplace(database, rows.n);

@@ -9,7 +9,7 @@
 namespace expansive {
 namespace {
 
-constexpr int64_t kGroupBytes = 256 << 10;  // of panels: they stay in a second-level cache
+constexpr int64_t kGroupBytes = 128 << 10;  // of panels: they stay in a second-level cache
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
 
 int64_t list_storage(const SearchPlan& plan) {
@@ -75,7 +75,8 @@ void QueryBlock::place(int64_t i) {
   nearest.place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
   const uint32_t* words = batch_.words(place);
   uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
-  for (int64_t j = 0; j < maker.words(); ++j) out[j * width] = words[j];
+  for (int64_t j = 0; j < maker.words(); ++j)
+    out[j * width] = query_word(kernels_.elements, words[j]);
   maker.lead(words, plan_.database.box_dims(), point.data());
   reach_.place(i / width, i % width, point.data());
 }

@@ -43,6 +43,28 @@ bool collect(const ScreenTask& task, int64_t panel, const Vector* sums) {
 }
 
 template <int kTileQueries, int kVectors>
+inline bool collect(const ScreenTask& task, int64_t panel,
+                    const Sum (&sum)[kTileQueries][kVectors]) {
+  Vector stored[kTileQueries * kVectors];
+  for (int q = 0; q < kTileQueries; ++q) {
+    for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = values_of(sum[q][v]);
+  }
+  return collect<kTileQueries, kVectors>(task, panel, stored);
+}
+
+// Whether some query of the tile has a column that reaches its threshold.
+template <int kTileQueries, int kVectors>
+inline bool any_near(const ScreenTask& task, const Sum (&sum)[kTileQueries][kVectors]) {
+  Vector nearest = minus(values_of(sum[0][0]), task.thresholds[0]);
+  for (int q = 0; q < kTileQueries; ++q) {
+    Vector best = values_of(sum[q][0]);
+    for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sum[q][v]));
+    nearest = larger(minus(best, task.thresholds[q]), nearest);
+  }
+  return any_not_negative(nearest);
+}
+
+template <int kTileQueries, int kVectors>
 int64_t screen(const ScreenTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
   for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
@@ -65,20 +87,9 @@ int64_t screen(const ScreenTask& task) {
         }
       }
     }
-
     // Most panels hold nothing near: one branch for the whole tile says so.
-    Vector nearest = minus(values_of(sum[0][0]), task.thresholds[0]);
-    for (int q = 0; q < kTileQueries; ++q) {
-      Vector best = values_of(sum[q][0]);
-      for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sum[q][v]));
-      nearest = larger(minus(best, task.thresholds[q]), nearest);
-    }
-    if (!any_not_negative(nearest)) continue;
-    Vector stored[kTileQueries * kVectors];
-    for (int q = 0; q < kTileQueries; ++q) {
-      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = values_of(sum[q][v]);
-    }
-    if (collect<kTileQueries, kVectors>(task, panel, stored)) return panel + 1;
+    if (!any_near<kTileQueries, kVectors>(task, sum)) continue;
+    if (collect<kTileQueries, kVectors>(task, panel, sum)) return panel + 1;
   }
   return task.end_panel;
 }

@@ -14,6 +14,7 @@ class Index:
         metric: str,
         basis: NDArray[np.float32] | None,
         expected_queries: int,
+        expected_k: int,
         threads: int,
         memory_budget: int,
     ) -> None: ...

@@ -18,11 +18,11 @@ def as_count(value: Any, name: str, least: int = 1) -> int:
     return int(value)
 
 
-def as_k(value: Any) -> int:
+def as_k(value: Any, name: str = "k") -> int:
     """Check a number of neighbours: it fits the integers of the kernels."""
-    k = as_count(value, "k")
+    k = as_count(value, name)
     if k >= 2**63:
-        raise ValueError(f"k must be below 2**63; got {value!r}")
+        raise ValueError(f"{name} must be below 2**63; got {value!r}")
     return k
 
 

@@ -178,7 +178,11 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
 
     def _make_index(self) -> Index:
         return Index(
-            self._rows, metric=self.metric, backend=self.backend, threads=threads_of(self.n_jobs)
+            self._rows,
+            metric=self.metric,
+            backend=self.backend,
+            threads=threads_of(self.n_jobs),
+            expected_k=self.n_neighbors,
         )
 
     def __getstate__(self) -> dict[str, Any]:

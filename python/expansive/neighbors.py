@@ -58,6 +58,9 @@ class Index:
         as it has rows. Decides how much preparation pays, never the result. On the CPU an index
         for up to 16 (4 for float64 rows or "cosine") prepares nothing, and for each search of more
         it prepares anew.
+    expected_k : int, optional
+        About how many rows each query will ask for. Decides how roughly the CPU may look at rows
+        first, never the result.
 
     Attributes
     ----------
@@ -91,6 +94,7 @@ class Index:
         threads: int | None = None,
         memory_budget: int | None = None,
         expected_queries: int | None = None,
+        expected_k: int = 10,
     ) -> None:
         self._backend_name = backend
         self._backend = backend_for(x, backend)
@@ -100,6 +104,7 @@ class Index:
         if expected_queries is not None:
             expected_queries = arguments.as_count(expected_queries, "expected_queries")
             expected_queries = min(expected_queries, _MOST_QUERIES)
+        expected_k = arguments.as_k(expected_k, "expected_k")
         self.rows, largest = _checked_rows(x, "x", self._backend, self._metric, self._threads)
         self.classes: NDArray[Any] | None = None
         self.codes: NDArray[np.int64] | None = None
@@ -114,6 +119,7 @@ class Index:
             n_classes,
             self._metric,
             len(self.rows.data) if expected_queries is None else expected_queries,
+            expected_k,
             self._threads,
             self._budget,
         )
@@ -292,6 +298,7 @@ def neighbors(
         threads=threads,
         memory_budget=memory_budget,
         expected_queries=None if queries is None else max(1, len(queries)),
+        expected_k=k,
     )
     return index.search_rows(queries, k, relation)
 

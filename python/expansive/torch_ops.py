@@ -189,7 +189,9 @@ def generate(plan: SynthesisPlan, x: Tensor, start: int = 0, stop: int | None = 
 def _nearest(
     x: Tensor, codes: Tensor | None, k: int, relation: str, metric: str
 ) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = Index(x, codes, metric=metric).search_rows(None, k, relation)
+    found: tuple[Tensor, Tensor] = Index(x, codes, metric=metric, expected_k=k).search_rows(
+        None, k, relation
+    )
     return found
 
 

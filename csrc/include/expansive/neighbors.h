@@ -35,6 +35,13 @@ struct Basis {
   int64_t rank = 0;
 };
 
+// About what will be searched for, which changes no result: for few queries there is nothing to
+// make ready, and whoever searches for more after all makes it ready every time.
+struct Expected {
+  int64_t queries;
+  int64_t k = 10;
+};
+
 struct Resources {
   int threads = 1;
   int64_t memory_budget = int64_t{1} << 30;  // bytes of scratch, beside the caller's arrays
@@ -60,11 +67,9 @@ class NeighborIndex {
  public:
   // Keeps `rows` by reference; all are finite, with magnitudes of at most `largest` (scan.h finds
   // both out), which is at most 2^500. `codes` holds n class codes in [0, n_classes), or is null.
-  // Makes rows ready for about `expected_queries`, which changes no result: for few there is
-  // nothing to make, and whoever searches for more after all makes them ready every time. Throws
-  // std::invalid_argument for what does not fit.
+  // Makes rows ready for what is expected. Throws std::invalid_argument for what does not fit.
   NeighborIndex(Rows rows, double largest, const int64_t* codes, int64_t n_classes, Metric metric,
-                Basis basis, int64_t expected_queries, Resources resources, Interrupt& interrupt);
+                Basis basis, Expected expected, Resources resources, Interrupt& interrupt);
   ~NeighborIndex();
   NeighborIndex(NeighborIndex&&) noexcept;
 

@@ -67,10 +67,11 @@ def build_index(
     n_classes: int,
     metric: str,
     expected_queries: int,
+    expected_k: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `expected_queries` queries."""
+    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
     return Index(
         _core.Index(
             x.data,
@@ -81,6 +82,7 @@ def build_index(
             metric,
             find_basis(x, metric, expected_queries, threads),
             expected_queries,
+            expected_k,
             threads,
             memory_budget,
         )

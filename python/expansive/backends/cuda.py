@@ -72,6 +72,7 @@ def build_index(
     n_classes: int,
     metric: str,
     expected_queries: int,
+    expected_k: int,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:

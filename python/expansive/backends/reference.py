@@ -230,10 +230,11 @@ def build_index(
     n_classes: int,
     metric: str,
     expected_queries: int,
+    expected_k: int,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `expected_queries` queries."""
+    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
     return Index(_metric_rows(to_float64(x), metric), codes, metric, x.dtype == "float64")
 
 

@@ -114,10 +114,11 @@ class Backend(Protocol):
         n_classes: int,
         metric: str,
         expected_queries: int,
+        expected_k: int,
         threads: int,
         memory_budget: int,
     ) -> BackendIndex:
-        """Make rows ready for about `expected_queries` queries."""
+        """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
 
     def draw(
         self, partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]

@@ -99,10 +99,11 @@ def build_index(
     n_classes: int,
     metric: str,
     expected_queries: int,
+    expected_k: int,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:
-    """Make rows ready for about `expected_queries` queries."""
+    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
     from expansive.backends import triton_neighbors
 
     return triton_neighbors.build_index(x, largest, codes, metric, memory_budget)

@@ -50,7 +50,7 @@ class Draft:
         self.rows = {label: rows[position[label]] for label in self._sizes}
         self._classes = classes[[position[label] for label in self._sizes]]
 
-    def index(self, searched: Classes) -> Index:
+    def index(self, searched: Classes, k: int) -> Index:
         """Make the rows ready to search for some, which refuses rows that are not finite."""
         return Index(
             self._x,
@@ -58,6 +58,7 @@ class Draft:
             backend=self._backend_name,
             threads=self._threads,
             expected_queries=max(1, sum(map(len, searched.values()))),
+            expected_k=k,
         )
 
     def require_finite(self) -> None:

@@ -1,0 +1,28 @@
+// Whether rows may be screened by bytes, and whether that pays: a guess from a sample.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "cpu/extent.h"
+#include "cpu/isa.h"
+#include "expansive/interrupt.h"
+#include "expansive/rows.h"
+
+namespace expansive {
+
+// What a sample tells of screening by bytes. Nothing here is a bound.
+struct Roughness {
+  double scale;       // brings the sampled rows within what bytes hold; 0: nothing does
+  double candidates;  // rows that a query's bytes could not tell from its k nearest
+};
+
+// `row_scales` multiply the rows; empty: all one.
+Roughness find_roughness(const Rows& rows, const Kernels& kernels,
+                         const std::vector<double>& row_scales, const Extent& extent, int64_t k,
+                         int threads, Interrupt& interrupt);
+
+// Whether that many candidates cost less than what screening n rows of d features by bytes saves.
+bool bytes_pay(const Roughness& roughness, int64_t n, int64_t d, int64_t k);
+
+}  // namespace expansive
