@@ -35,6 +35,8 @@ class Index {
     });
   }
 
+  std::string isa() const { return index_->isa(); }
+
   py::tuple search(const py::array& queries, const std::string& dtype,
                    const std::optional<Int64Array>& codes,
                    const std::optional<Int64Array>& own_rows, int64_t k,
@@ -95,6 +97,7 @@ void register_neighbors(py::module_& module) {
            py::arg("x"), py::arg("dtype"), py::arg("largest"), py::arg("codes"),
            py::arg("n_classes"), py::arg("metric"), py::arg("basis"), py::arg("expected_queries"),
            py::arg("expected_k"), py::arg("threads"), py::arg("memory_budget"))
+      .def_property_readonly("isa", &Index::isa)
       .def("search", &Index::search, py::arg("queries"), py::arg("dtype"), py::arg("codes"),
            py::arg("own_rows"), py::arg("k"), py::arg("relation"), py::arg("threads"),
            py::arg("memory_budget"));

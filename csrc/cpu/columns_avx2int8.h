@@ -30,6 +30,12 @@ inline Sum add_run(RunSum run, Sum sum) {
   return {_mm256_add_epi32(sum.lanes, both)};
 }
 
+inline Sum larger(Sum a, Sum b) { return {_mm256_max_epi32(a.lanes, b.lanes)}; }
+inline bool any_lane_above(Sum sum, int32_t number) {
+  const __m256i above = _mm256_cmpgt_epi32(sum.lanes, _mm256_set1_epi32(number));
+  return _mm256_movemask_epi8(above) != 0;
+}
+
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   const __m128i low = whole4(v.low, -127.0, 127.0), high = whole4(v.high, -127.0, 127.0);
   const __m128i words = _mm_packs_epi32(low, high);

@@ -217,6 +217,8 @@ NeighborIndex::NeighborIndex(Rows rows, double largest, const int64_t* codes, in
 NeighborIndex::~NeighborIndex() = default;
 NeighborIndex::NeighborIndex(NeighborIndex&&) noexcept = default;
 
+const char* NeighborIndex::isa() const { return impl_->database.kernels->name; }
+
 void NeighborIndex::search(const Queries& queries, int64_t k, Relation relation,
                            Resources resources, Interrupt& interrupt, const Neighbors& out) const {
   const DefaultFloatingPoint environment;

@@ -21,8 +21,8 @@ constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite
 // Costs relative to what bytes save of a feature of a pair: of a candidate beyond the k nearest,
 // alone and for each feature, with what the many cost that come before the first limits. Those are
 // fewer for each of more neighbours.
-constexpr double kCandidate = 70'000.0, kCandidateFeature = 700.0;
-constexpr double kUsualK = 10.0, kFewer = 0.6;
+constexpr double kCandidate = 70'000.0, kCandidateFeature = 200.0;
+constexpr double kUsualK = 10.0, kFewer = 0.4;
 
 // How far a row reaches, in units of what bytes hold.
 double reach_of(const double* place, const double* centre, int64_t d) {

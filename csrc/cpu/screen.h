@@ -14,42 +14,25 @@
 namespace expansive {
 namespace {
 
-// Appends what reaches its query's threshold to the query's list. True if a list is full.
+// Of the queries of a tile given by their bits, appends what reaches the query's threshold to its
+// list. True if a list is full.
 template <int kTileQueries, int kVectors>
-bool collect(const ScreenTask& task, int64_t panel, const Vector* sums) {
+bool collect(const ScreenTask& task, int64_t panel, const Sum* sums, uint32_t queries) {
   bool full = false;
   const uint32_t first =
       task.column_offset + static_cast<uint32_t>(panel * kVectors * Vector::kWidth);
-  uint32_t reached[kTileQueries][kVectors], queries = 0;
-  for (int q = 0; q < kTileQueries; ++q) {
-    uint32_t any = 0;
-    for (int v = 0; v < kVectors; ++v) {
-      reached[q][v] = lanes_at_least(sums[q * kVectors + v], task.thresholds[q]);
-      any |= reached[q][v];
-    }
-    queries |= (any != 0 ? 1u : 0u) << q;
-  }
   for (; queries != 0; queries &= queries - 1) {
     const int q = __builtin_ctz(queries);
     CandidateList& list = task.lists[q];
     for (int v = 0; v < kVectors; ++v) {
-      list.count += append_lanes(sums[q * kVectors + v], reached[q][v],
+      const Vector values = values_of(sums[q * kVectors + v]);
+      list.count += append_lanes(values, lanes_at_least(values, task.thresholds[q]),
                                  first + static_cast<uint32_t>(v * Vector::kWidth),
                                  list.values + list.count, list.columns + list.count);
     }
     full = full || list.count >= list.full;
   }
   return full;
-}
-
-template <int kTileQueries, int kVectors>
-inline bool collect(const ScreenTask& task, int64_t panel,
-                    const Sum (&sum)[kTileQueries][kVectors]) {
-  Vector stored[kTileQueries * kVectors];
-  for (int q = 0; q < kTileQueries; ++q) {
-    for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = values_of(sum[q][v]);
-  }
-  return collect<kTileQueries, kVectors>(task, panel, stored);
 }
 
 // Whether some query of the tile has a column that reaches its threshold.
@@ -62,6 +45,18 @@ inline bool any_near(const ScreenTask& task, const Sum (&sum)[kTileQueries][kVec
     nearest = larger(minus(best, task.thresholds[q]), nearest);
   }
   return any_not_negative(nearest);
+}
+
+// Which of them have one, as bits.
+template <int kTileQueries, int kVectors>
+uint32_t queries_near(const ScreenTask& task, const Sum* sums) {
+  uint32_t queries = 0;
+  for (int q = 0; q < kTileQueries; ++q) {
+    Vector best = values_of(sums[q * kVectors]);
+    for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sums[q * kVectors + v]));
+    queries |= (lanes_at_least(best, task.thresholds[q]) != 0 ? 1u : 0u) << q;
+  }
+  return queries;
 }
 
 template <int kTileQueries, int kVectors>
@@ -89,7 +84,12 @@ int64_t screen(const ScreenTask& task) {
     }
     // Most panels hold nothing near: one branch for the whole tile says so.
     if (!any_near<kTileQueries, kVectors>(task, sum)) continue;
-    if (collect<kTileQueries, kVectors>(task, panel, sum)) return panel + 1;
+    Sum sums[kTileQueries * kVectors];
+    for (int q = 0; q < kTileQueries; ++q) {
+      for (int v = 0; v < kVectors; ++v) sums[q * kVectors + v] = sum[q][v];
+    }
+    const uint32_t queries = queries_near<kTileQueries, kVectors>(task, sums);
+    if (collect<kTileQueries, kVectors>(task, panel, sums, queries)) return panel + 1;
   }
   return task.end_panel;
 }

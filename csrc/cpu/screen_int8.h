@@ -21,15 +21,16 @@ inline int32_t below_threshold(float threshold) {
   return static_cast<int32_t>(__builtin_ceilf(threshold)) - 1;
 }
 
+// Which queries of the tile have a sum above their number, as bits.
 template <int kTileQueries, int kVectors>
-inline bool any_above(const Sum (&sum)[kTileQueries][kVectors], const int32_t* least) {
-  __m256i any = _mm256_setzero_si256();
+inline uint32_t queries_above(const Sum (&sum)[kTileQueries][kVectors], const int32_t* numbers) {
+  uint32_t queries = 0;
   for (int q = 0; q < kTileQueries; ++q) {
-    __m256i best = sum[q][0].lanes;
-    for (int v = 1; v < kVectors; ++v) best = _mm256_max_epi32(best, sum[q][v].lanes);
-    any = _mm256_or_si256(any, _mm256_cmpgt_epi32(best, _mm256_set1_epi32(least[q])));
+    Sum best = sum[q][0];
+    for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
+    queries |= (any_lane_above(best, numbers[q]) ? 1u : 0u) << q;
   }
-  return _mm256_testz_si256(any, any) == 0;
+  return queries;
 }
 
 // The products of a run of words, and where the next begins.
@@ -56,9 +57,9 @@ template <int kTileQueries, int kVectors>
 template <int kTileQueries, int kVectors>
 int64_t screen_int8(const ScreenTask& task) {
   constexpr int kColumns = kVectors * Vector::kWidth;
-  int32_t least[kTileQueries];
-  for (int q = 0; q < kTileQueries; ++q) least[q] = below_threshold(task.thresholds[q]);
-  Sum before[kTileQueries * kVectors];
+  int32_t below[kTileQueries];
+  for (int q = 0; q < kTileQueries; ++q) below[q] = below_threshold(task.thresholds[q]);
+  Sum stored[kTileQueries * kVectors];
   for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
     const uint32_t* columns = task.panels + panel * task.words * kColumns;
     const uint32_t* query = task.queries;
@@ -73,7 +74,7 @@ int64_t screen_int8(const ScreenTask& task) {
       }
     } else {
       // The compiler would keep some of these in registers, and find too few for a run's sums.
-      Sum* sums = before;
+      Sum* sums = stored;
       asm volatile("" : "+r"(sums) : : "memory");
       for (int v = 0; v < kVectors; ++v) {
         const Sum start = start_sum(load_vector(negated + v * Vector::kWidth));
@@ -91,8 +92,12 @@ int64_t screen_int8(const ScreenTask& task) {
         for (int v = 0; v < kVectors; ++v) sum[q][v] = sums[q * kVectors + v];
       }
     }
-    if (!any_above<kTileQueries, kVectors>(sum, least)) continue;
-    if (collect<kTileQueries, kVectors>(task, panel, sum)) return panel + 1;
+    const uint32_t queries = queries_above<kTileQueries, kVectors>(sum, below);
+    if (queries == 0) continue;
+    for (int q = 0; q < kTileQueries; ++q) {
+      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = sum[q][v];
+    }
+    if (collect<kTileQueries, kVectors>(task, panel, stored, queries)) return panel + 1;
   }
   return task.end_panel;
 }

@@ -18,6 +18,8 @@ class Index:
         threads: int,
         memory_budget: int,
     ) -> None: ...
+    @property
+    def isa(self) -> str: ...
     def search(
         self,
         queries: NDArray[Any],

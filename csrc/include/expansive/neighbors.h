@@ -73,6 +73,9 @@ class NeighborIndex {
   ~NeighborIndex();
   NeighborIndex(NeighborIndex&&) noexcept;
 
+  // The instruction set, and elements, that rows are screened by.
+  const char* isa() const;
+
   void search(const Queries& queries, int64_t k, Relation relation, Resources resources,
               Interrupt& interrupt, const Neighbors& out) const;
 

@@ -1,0 +1,101 @@
+"""Which rows are screened by bytes: a choice that changes no result."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+import expansive as ex
+from cases import ISAS, assert_same_search, isa
+from expansive import _core
+
+BYTES = [name for name in ISAS if name.endswith("int8")]
+N, D = 60_000, 64
+
+
+def built(
+    x: NDArray[np.float32],
+    k: int = 10,
+    n_queries: int = N,
+    basis: NDArray[np.float32] | None = None,
+) -> str:
+    index = _core.Index(
+        x, "float32", float(np.abs(x).max()), None, 0, "euclidean", basis, n_queries, k, 2, 1 << 30
+    )
+    return index.isa
+
+
+def normal_rows(d: int = D) -> NDArray[np.float32]:
+    return np.random.default_rng(0).standard_normal((N, d), np.float32)
+
+
+def near_copies() -> NDArray[np.float32]:
+    """A tenth of the rows are nearer to each other than a byte's step."""
+    x = normal_rows()
+    x[::10] *= 1e-2
+    return x
+
+
+def spread_unevenly() -> NDArray[np.float32]:
+    """A few directions make the steps too long for what tells neighbours apart."""
+    x = normal_rows()
+    x[:, 0] *= 200
+    return x
+
+
+@pytest.fixture
+def by_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("EXPANSIVE_ISA", raising=False)
+
+
+@pytest.mark.usefixtures("by_default")
+def test_bytes_screen_rows_that_they_can_tell_apart() -> None:
+    best = ISAS[-1]
+    assert built(normal_rows()) == best
+    finer = best.removesuffix("int8")
+    assert built(near_copies()) == finer
+    assert built(spread_unevenly()) == finer
+    assert built(np.ones((N, D), np.float32)) == finer  # there are no steps to choose
+
+
+@pytest.mark.usefixtures("by_default")
+def test_bytes_screen_only_where_they_save_work() -> None:
+    best, finer = ISAS[-1], ISAS[-1].removesuffix("int8")
+    x = normal_rows()
+    assert built(x, n_queries=16) == finer  # looked at as they are
+    assert built(x, n_queries=17) == best
+    assert built(x[:8000]) == finer
+    assert built(x, basis=np.eye(4, D, dtype=np.float32)) == finer
+
+
+@pytest.mark.parametrize("name", BYTES)
+def test_the_environment_may_ask_for_bytes(name: str) -> None:
+    with isa(name):
+        assert built(near_copies()) == name
+        assert built(normal_rows(), basis=np.eye(4, D, dtype=np.float32)) == name.removesuffix(
+            "int8"
+        )
+    with isa(name.removesuffix("int8")):
+        assert built(normal_rows()) == name.removesuffix("int8")
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("size", [1e-300, 1e-150, 1.0, 1e120])
+def test_rows_of_any_size_are_screened(name: str, size: float) -> None:
+    x = size * normal_rows(8)[:100].astype(np.float64)
+    x[::33] *= 40.0
+    expected = ex.neighbors(x, None, 5, "any", backend="reference")
+    with isa(name):
+        assert_same_search(ex.neighbors(x, None, 5, "any", backend="cpu"), expected)
+
+
+@pytest.mark.parametrize("name", ISAS)
+@pytest.mark.parametrize("d", [1, 3, 63, 64, 65, 127, 128, 129, 200])
+def test_runs_of_bytes_end_anywhere(name: str, d: int) -> None:
+    rng = np.random.default_rng(d)
+    x = rng.integers(-90, 91, (400, d)).astype(np.float32)
+    x[200:] = -x[:200]
+    expected = ex.neighbors(x, None, 4, "any", backend="reference")
+    with isa(name):
+        assert_same_search(ex.neighbors(x, None, 4, "any", backend="cpu"), expected)
