@@ -99,7 +99,10 @@ MUTATIONS = {
         IMAGES, "farthest * kUp <= kernels_->elements.radius", "farthest < 1e300"
     ),
     "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + worst.drawn_in", "0.0"),
-    "bytes in lanes of any length": Mutation(INT8, "squares <= kMostLaneSquares", "true"),
+    "bytes in lanes a little too long": Mutation(
+        INT8, "squares <= kLaneRadius * kLaneRadius", "squares <= 32767"
+    ),
+    "bytes in lanes of any length": Mutation(INT8, "squares <= kLaneRadius * kLaneRadius", "true"),
     "bytes of any size": Mutation(INT8, "!run.any_large", "true"),
     "columns at a whole threshold": Mutation(
         INT8,

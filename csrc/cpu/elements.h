@@ -8,7 +8,8 @@ namespace expansive {
 struct Elements {
   int per_word;               // of 32 bits: one float32, two bfloat16 or int16, or four int8
   bool whole;                 // int16 or int8: products, sums and half norms are whole and exact
-  double radius;              // images lie within this of the origin, so that no sum overflows
+  double radius;              // images lie within this of the origin, so that no sum overflows;
+                              // int8: see kLaneRadius
   double roundings_per_term;  // of the screen's dot product
   double underflow_per_term;  // its absolute error where results are subnormal
   int words_per_run = 0;      // int8: summed in 16 bits, after a word of the run's own; else 0
@@ -23,13 +24,13 @@ inline constexpr double kMostWhole = 32767.0;  // what 16 bits hold, should a ro
 inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 
 // Bytes come in runs of 64, of which the first two and the last two of every word make a lane each.
-// Two lanes' products sum up to 2^15 at most, by Cauchy and Schwarz, so that 16 bits hold them; all
-// runs' products are within 2^30 up to 2^20 features. For the processor's sake queries are shifted
-// to be positive, and two shifted products fit 16 bits as well.
+// Lanes lie within a radius, so that two lanes' products sum up to 2^15 at most, by Cauchy and
+// Schwarz, even where numbers were rounded after they had been drawn in; all runs' products are
+// within 2^30 up to 2^20 features. For the processor's sake queries are shifted to be positive, and
+// two shifted products fit 16 bits as well.
 inline constexpr int64_t kRunElements = 64;
-inline constexpr int kMostByte = 90;            // 2 * (2 * 90) * 90 < 2^15
-inline constexpr int kMostLaneSquares = 32767;  // of the numbers in a lane, summed
-inline constexpr double kLaneRadius = 178.0;    // sqrt(32767), less the rounding of 32 numbers
+inline constexpr int kMostByte = 90;     // 2 * (2 * 90) * 90 < 2^15
+inline constexpr int kLaneRadius = 178;  // and the rounding of 32 numbers: below sqrt(2^15 - 1)
 inline constexpr Elements kByteElements = {4,   true, 0.0,
                                            0.0, 0.0,  static_cast<int>(kRunElements / 4)};
 

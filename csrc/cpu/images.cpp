@@ -41,7 +41,7 @@ double find_shrink(const Kernels& kernels, const Projection& projection, int64_t
   return kDown / std::sqrt(1.0 + defect);
 }
 
-// Every fourth pair of numbers, from one on, to the nearest that a lane of bytes can hold.
+// A lane of bytes, every other pair of numbers from 0 or 2 on, to the nearest place it may have.
 void draw_lane_in(double* run, int64_t first, int64_t count) {
   const auto visit = [=](auto body) {
     for (int64_t j = first; j < count; j += j % 2 == 0 ? 1 : 3) body(run[j]);

@@ -1,8 +1,8 @@
-// How rows become images, what the screen compares: moved to a common centre, scaled by a power of
-// two, perhaps rotated and cut to the leading dimensions, and rounded to the screen's element type.
+// How rows become images, what the screen compares: moved to a common centre, scaled, perhaps
+// rotated and cut to the leading dimensions, and rounded to the screen's element type.
 //
 // Elements have a range. A row that lies outside the ball they can hold is drawn in, straight to
-// the ball's surface, which lengthens no distance.
+// the ball's surface, which lengthens no distance; bytes have a smaller convex set.
 // Cutting keeps the residual norm, the length of what was cut off, as one more coordinate: rotation
 // does not lengthen distances, and neither does (z, |rest|), so images are never farther apart than
 // rows, up to the error that is accounted for with each image (docs/exactness.md).

@@ -41,7 +41,7 @@ struct ScreenTask {
 struct ImageSums {
   double squared_norm;   // of the image
   double squared_error;  // of image minus row
-  bool fits = true;      // int8: every number and every lane are small enough for the screen's sums
+  bool fits = true;      // int8: the image lies where rows are drawn into
 };
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.

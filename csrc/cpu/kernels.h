@@ -1,6 +1,7 @@
-// The table of one instruction set. A translation unit includes its lanes, then this, and defines
-// its table; nothing else may stand there, so that no shared inline function is compiled with
-// instructions the processor may lack.
+// The table of one instruction set. A translation unit includes its lanes, then this (and where
+// there is a screen by bytes, its columns and screen_int8.h), and defines its tables; nothing else
+// may stand there, so that no shared inline function is compiled with instructions the processor
+// may lack.
 #pragma once
 
 #include "cpu/boxes.h"

@@ -13,7 +13,7 @@ namespace expansive {
 
 // What a sample tells of screening by bytes. Nothing here is a bound.
 struct Roughness {
-  double scale;       // brings the sampled rows within what bytes hold; 0: nothing does
+  double scale;       // brings nearly all sampled rows within what bytes hold; 0: nothing does
   double candidates;  // rows that a query's bytes could not tell from its k nearest
 };
 

@@ -11,13 +11,14 @@
 
 namespace expansive {
 namespace {
+
 constexpr int64_t kRunWords = kByteElements.words_per_run;
 
 // The least whole number that reaches a threshold, less one.
 inline int32_t below_threshold(float threshold) {
-  constexpr float kEnd = 0x1p30f;  // sums are within it
-  if (!(threshold < kEnd)) return 1 << 30;
-  if (!(threshold > -kEnd)) return -(1 << 30) - 1;
+  constexpr float kEnd = 0x1p31f;
+  if (!(threshold < kEnd)) return INT32_MAX;
+  if (!(threshold > -kEnd)) return INT32_MIN;  // only columns that pad a panel do not reach it
   return static_cast<int32_t>(__builtin_ceilf(threshold)) - 1;
 }
 
@@ -102,7 +103,8 @@ int64_t screen_int8(const ScreenTask& task) {
   return task.end_panel;
 }
 
-// Writes what each run starts with; false if some number or lane is too large for the sums.
+// Writes what each run starts with; false if some number or lane is beyond what rows are drawn
+// into.
 inline bool finish_runs(uint32_t* image, int64_t elements) {
   bool fits = true;
   for (int64_t from = 0; from < elements; from += kRunElements, image += kRunWords + 1) {
@@ -113,7 +115,7 @@ inline bool finish_runs(uint32_t* image, int64_t elements) {
     const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kMostByte * sum); };
     image[0] = start(run.sums[0]) | static_cast<uint32_t>(start(run.sums[1])) << 16;
     const int32_t squares = run.squares[0] > run.squares[1] ? run.squares[0] : run.squares[1];
-    fits = fits && !run.any_large && squares <= kMostLaneSquares;
+    fits = fits && !run.any_large && squares <= kLaneRadius * kLaneRadius;
   }
   return fits;
 }

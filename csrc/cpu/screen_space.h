@@ -27,7 +27,7 @@ inline float estimate_reach(double limit, int64_t d) {
 
 class ScreenSpace {
  public:
-  // For rows of d features, scaled by the power of two `scale`, with images of `length`
+  // For rows of d features, scaled by `scale`, with images of `length`
   // coordinates. Where `near` is above 0, neighbours are expected no farther apart than it. A row's
   // own error then goes into its half norm, so that for limits up to `near` one bad row does not
   // loosen the thresholds of all queries.
