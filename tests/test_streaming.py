@@ -93,4 +93,5 @@ def test_a_file_larger_than_the_budget_is_streamed(
     for entry in found:
         assert entry["same"], entry
         assert entry["peak"] <= ALLOWED, (entry, ALLOWED)
-        assert entry["full"] >= FILE_BYTES // 2 > ALLOWED, "the measurement sees what is held"
+        # Images of bytes take a quarter of the file.
+        assert entry["full"] >= FILE_BYTES // 4 > ALLOWED, "the measurement sees what is held"
