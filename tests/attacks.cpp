@@ -7,7 +7,6 @@
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
-#include <iterator>
 #include <limits>
 #include <string>
 #include <utility>
@@ -15,6 +14,7 @@
 
 #include "attack_data.h"
 #include "attack_few.h"
+#include "attack_int8.h"
 #include "cpu/isa.h"
 #include "expansive/neighbors.h"
 
@@ -161,8 +161,10 @@ int main(int argc, char** argv) {
   using namespace expansive;
   if (argc > 1) expansive_mutant = std::atoi(argv[1]);
   int failures = 0;
-  std::vector<Attack> attacks = packed_attacks(), on_few = attacks_on_few();
-  std::move(on_few.begin(), on_few.end(), std::back_inserter(attacks));
+  std::vector<Attack> attacks = packed_attacks();
+  for (const auto& more : {attacks_on_few(), attacks_on_bytes()}) {
+    attacks.insert(attacks.end(), more.begin(), more.end());
+  }
   for (const Attack& attack : attacks) {
     const Found right = expected(attack);
     for (const Kernels* table : tables()) {

@@ -10,6 +10,7 @@
 
 namespace expansive {
 namespace {
+
 // Of each column two, of the first and the last two bytes of its words.
 struct RunSum {
   __m256i lanes;

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "cpu/integers.h"
+#include "cpu/row_sample.h"
 #include "cpu/threads.h"
 
 namespace expansive {
@@ -13,24 +14,22 @@ namespace {
 constexpr int64_t kSampledRows = 255;
 constexpr int64_t kFeaturesPerTask = 64;
 
+}  // namespace
+
 double median(std::vector<double>& values) {
   const auto middle = values.begin() + static_cast<int64_t>(values.size()) / 2;
   std::nth_element(values.begin(), middle, values.end());
   return *middle;
 }
 
-}  // namespace
-
 Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<double>& row_scales,
                    int threads, Interrupt& interrupt) {
   const size_t padded = static_cast<size_t>(round_up(rows.d, 8));
-  const size_t sampled = static_cast<size_t>(std::min(rows.n, kSampledRows));
+  const RowSample picked(rows, kernels, row_scales, kSampledRows);
+  const size_t sampled = static_cast<size_t>(picked.size());
   std::vector<double> sample(sampled * padded);
   for (size_t i = 0; i < sampled; ++i) {
-    const int64_t picked = static_cast<int64_t>(i) * rows.n / static_cast<int64_t>(sampled);
-    const double scale = row_scales.empty() ? 1.0 : row_scales[static_cast<size_t>(picked)];
-    kernels.widen[static_cast<int>(rows.dtype)](rows.row(picked), scale, rows.d,
-                                                sample.data() + i * padded);
+    picked.widen(static_cast<int64_t>(i), sample.data() + i * padded);
   }
   Extent extent{std::vector<double>(padded), sample[0], sample[0], 0.0, 0.0};
   for (size_t i = 0; i < sampled; ++i) {

@@ -20,6 +20,9 @@ struct Extent {
   double farthest;  // the largest
 };
 
+// Of some values, which it orders as it likes.
+double median(std::vector<double>& values);
+
 // `row_scales` multiply the rows; empty: all one.
 Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<double>& row_scales,
                    int threads, Interrupt& interrupt);

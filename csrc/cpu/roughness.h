@@ -1,7 +1,6 @@
 // Whether rows may be screened by bytes, and whether that pays: a guess from a sample.
 #pragma once
 
-#include <optional>
 #include <vector>
 
 #include "cpu/extent.h"
