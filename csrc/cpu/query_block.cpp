@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <array>
 #include <limits>
+#include <utility>
 
 #include "cpu/integers.h"
+#include "cpu/visits.h"
 
 namespace expansive {
 namespace {
@@ -14,16 +16,6 @@ constexpr float kNever = std::numeric_limits<float>::infinity();  // no value re
 
 int64_t list_storage(const SearchPlan& plan) {
   return longest_list(plan.database, plan.k) + plan.database.kernels->panel_columns;
-}
-
-// Of the panels of some runs, the share before a panel.
-double share_seen(const std::vector<Range>& runs, int64_t panel) {
-  int64_t seen = 0, all = 0;
-  for (const Range& run : runs) {
-    seen += std::max<int64_t>(0, std::min(panel, run.end) - run.begin);
-    all += run.end - run.begin;
-  }
-  return static_cast<double>(seen) / static_cast<double>(all);
 }
 
 }  // namespace
@@ -93,58 +85,63 @@ void QueryBlock::visit(const Panels& panels, const float* negated_half_norms, in
   for (int64_t i = 0; i < size(); ++i) {
     set_threshold(i, nearest_[static_cast<size_t>(i)].begin(panels, worst));
   }
-  std::vector<Runs> runs;
+  const Range visited{first_panel, end_panel};
+  std::vector<Related> related;
   for (int64_t tile = 0; tile < tiles_; ++tile) {
-    runs.push_back(related_panels(tile, panels, {first_panel, end_panel}));
+    related.emplace_back(related_panels(tile, panels, visited));
     if (!panels.has_boxes()) continue;
     interrupt.check(worker);
-    screen_nearest(tile, panels, runs.back());
+    screen_nearest(tile, panels, related.back());
   }
-  screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
+  screen_all(panels, visited, related, interrupt, worker);
   if (settle(interrupt, worker)) {
-    screen_all(panels, {first_panel, end_panel}, runs, interrupt, worker);
+    screen_all(panels, visited, related, interrupt, worker);
     settle(interrupt, worker);
   }
 }
 
 // Screens the nearest cluster of panels, takes it out of the runs and tightens the thresholds.
-void QueryBlock::screen_nearest(int64_t tile, const Panels& panels, Runs& runs) {
-  const Range cluster = reach_.nearest_cluster(tile, panels, runs);
+void QueryBlock::screen_nearest(int64_t tile, const Panels& panels, Related& related) {
+  const Range cluster = reach_.nearest_cluster(tile, panels, related.runs);
   Runs left;
-  for (const Range& run : runs) {
+  for (const Range& run : related.runs) {
     const Range inside{std::max(run.begin, cluster.begin), std::min(run.end, cluster.end)};
     if (inside.begin >= inside.end) {
       left.push_back(run);
       continue;
     }
-    screen(tile, panels, inside, runs);
+    screen(tile, panels, inside, related);
     left.push_back({run.begin, inside.begin});
     left.push_back({inside.end, run.end});
   }
   for (int64_t i = tile * kernels_.tile_queries; i < tile_end(tile); ++i) make_room(i, 0.0);
-  runs = std::move(left);
+  related = Related(std::move(left));
 }
 
-void QueryBlock::screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
+void QueryBlock::screen_all(const Panels& panels, Range visited, std::vector<Related>& related,
                             Interrupt& interrupt, int worker) {
   const int64_t panel_bytes = kernels_.panel_columns * plan_.database.images.words() * 4;
   const int64_t group = std::max<int64_t>(1, kGroupBytes / panel_bytes);
-  for (int64_t from = visited.begin; from < visited.end; from += group) {
-    const int64_t to = std::min(visited.end, from + group);
+  const bool in_order = panels.has_boxes();  // as reach_ has it
+  for (Related& mine : related) mine.seen = 0;
+  for (const Range& some : visits(visited, group, in_order)) {
     for (int64_t tile = 0; tile < tiles_; ++tile) {
       interrupt.check(worker);
-      if (!any_active(tile)) continue;
-      const Runs& mine = runs[static_cast<size_t>(tile)];
-      for (const Range& run : mine) {
-        const Range part{std::max(from, run.begin), std::min(to, run.end)};
-        if (part.begin >= part.end) continue;
-        if (panels.has_boxes()) {
-          reach_.visit(tile, panels, part, [&](Range near) { screen(tile, panels, near, mine); });
-        } else {
-          screen(tile, panels, part, mine);
-        }
-      }
+      if (any_active(tile)) screen_related(tile, panels, some, related[static_cast<size_t>(tile)]);
     }
+  }
+}
+
+void QueryBlock::screen_related(int64_t tile, const Panels& panels, Range some, Related& related) {
+  for (const Range& run : related.runs) {
+    const Range part{std::max(some.begin, run.begin), std::min(some.end, run.end)};
+    if (part.begin >= part.end) continue;
+    if (panels.has_boxes()) {
+      reach_.visit(tile, panels, part, [&](Range near) { screen(tile, panels, near, related); });
+    } else {
+      screen(tile, panels, part, related);
+    }
+    related.seen += part.end - part.begin;
   }
 }
 
@@ -169,6 +166,14 @@ int64_t QueryBlock::tile_end(int64_t tile) const {
 bool QueryBlock::any_active(int64_t tile) const {
   const auto begin = thresholds_.begin() + tile * kernels_.tile_queries;
   return std::any_of(begin, begin + kernels_.tile_queries, [](float t) { return t != kNever; });
+}
+
+QueryBlock::Related::Related(Runs panels) : runs(std::move(panels)) {
+  for (const Range& run : runs) count += run.end - run.begin;
+}
+
+double QueryBlock::Related::share_seen(int64_t more) const {
+  return static_cast<double>(seen + more) / static_cast<double>(count);
 }
 
 QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
@@ -201,7 +206,7 @@ QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
   return {{visited.begin, before}, {after, visited.end}};
 }
 
-void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Runs& runs) {
+void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Related& related) {
   const int64_t words = plan_.database.images.words(), width = kernels_.tile_queries;
   ScreenTask task;
   task.queries = images_.data() + tile * width * words;
@@ -216,7 +221,7 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Run
     task.first_panel = kernels_.screen(task);
     for (int64_t i = tile * width; i < tile_end(tile); ++i) {
       const CandidateList& list = lists_[static_cast<size_t>(i)];
-      if (list.count >= list.full) make_room(i, share_seen(runs, task.first_panel));
+      if (list.count >= list.full) make_room(i, related.share_seen(task.first_panel - run.begin));
     }
   }
 }

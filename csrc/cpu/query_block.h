@@ -39,18 +39,30 @@ class QueryBlock {
  private:
   using Runs = std::vector<Range>;
 
+  // The panels of a stretch where rows may be related to a tile's queries, and how many of them the
+  // tile has seen.
+  struct Related {
+    explicit Related(Runs panels);
+    double share_seen(int64_t more) const;
+
+    Runs runs;
+    int64_t count = 0;
+    int64_t seen = 0;
+  };
+
   void admit(int64_t i);
   void place(int64_t i);
   Range own_class(int64_t i) const { return plan_.own_class(query(i)); }
   int64_t tile_end(int64_t tile) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
-  void screen_all(const Panels& panels, Range visited, const std::vector<Runs>& runs,
+  void screen_all(const Panels& panels, Range visited, std::vector<Related>& related,
                   Interrupt& interrupt, int worker);
-  void screen(int64_t tile, const Panels& panels, Range run, const Runs& runs);
+  void screen_related(int64_t tile, const Panels& panels, Range some, Related& related);
+  void screen(int64_t tile, const Panels& panels, Range run, const Related& related);
   void make_room(int64_t i, double seen);
   bool settle(Interrupt& interrupt, int worker);
   bool any_active(int64_t tile) const;
-  void screen_nearest(int64_t tile, const Panels& panels, Runs& runs);
+  void screen_nearest(int64_t tile, const Panels& panels, Related& related);
   void set_threshold(int64_t i, float threshold);
 
   const SearchPlan& plan_;
