@@ -23,7 +23,7 @@ Float64 = NDArray[np.float64]
 LANES = 8
 """Partial sums of a distance: component j adds to sum j mod LANES."""
 
-_BLOCK = 1 << 22  # elements of a (queries x database x lanes) block
+_BLOCK = 1 << 15  # pairs of a query and a row whose distances are summed at once
 
 
 def unavailable() -> str | None:
@@ -89,10 +89,11 @@ def _split(a: Any) -> tuple[Any, Any]:
 def _add_to_odd(a: Float64, b: Float64) -> Float64:
     """Give a + b; an inexact result takes the neighbour whose last bit is 1."""
     total, error = two_sum(a, b)
-    even = (np.ascontiguousarray(total).view(np.int64) & 1) == 0
-    towards = np.where(error > 0, np.inf, -np.inf)
-    odd: Float64 = np.where((error != 0) & even, np.nextafter(total, towards), total)
-    return odd
+    bits = np.ascontiguousarray(total).view(np.int64)
+    step = np.where((error > 0) == (total > 0), 1, -1)  # to the next number away from zero, or back
+    is_even = (np.abs(error) > 0) & ((bits & 1) == 0)
+    odd: NDArray[np.int64] = np.where(is_even, bits + step, bits)
+    return odd.view(np.float64)
 
 
 # ---- arrays -----------------------------------------------------------------------------------
@@ -135,27 +136,26 @@ def _mix(word: NDArray[np.uint64]) -> NDArray[np.uint64]:
 
 def squared_distances(a: Float64, b: Float64) -> Float64:
     """Direct sums of (a - b)**2, [rows of a, rows of b], in the contract's fixed order."""
-    n_features = a.shape[1]
-    sums = np.zeros((len(a), len(b), LANES))
-    for j in range(n_features):
+    sums = np.zeros((LANES, len(a), len(b)))
+    for j in range(a.shape[1]):
         difference = a[:, None, j] - b[None, :, j]
-        sums[:, :, j % LANES] = fma(difference, difference, sums[:, :, j % LANES])
+        sums[j % LANES] = fma(difference, difference, sums[j % LANES])
     return fold_lanes(sums)
 
 
 def fold_lanes(sums: Float64) -> Float64:
     """Add the eight partial sums as a tree: halves, then quarters, then the pair."""
-    halves = sums[..., :4] + sums[..., 4:]
-    quarters = halves[..., :2] + halves[..., 2:]
-    total: Float64 = quarters[..., 0] + quarters[..., 1]
+    halves = sums[:4] + sums[4:]
+    quarters = halves[:2] + halves[2:]
+    total: Float64 = quarters[0] + quarters[1]
     return total
 
 
 def row_scales(x: Float64) -> Float64:
     """Reciprocal Euclidean norms; the squares are summed in the order of a distance."""
-    sums = np.zeros((len(x), LANES))
+    sums = np.zeros((LANES, len(x)))
     for j in range(x.shape[1]):
-        sums[:, j % LANES] = fma(x[:, j], x[:, j], sums[:, j % LANES])
+        sums[j % LANES] = fma(x[:, j], x[:, j], sums[j % LANES])
     scales: Float64 = 1.0 / np.sqrt(fold_lanes(sums))
     return scales
 
@@ -184,7 +184,7 @@ class Index:
         wide = self.wide or queries.dtype == "float64"
         distance = np.full((len(q), k), np.inf, np.float64 if wide else np.float32)
         index = np.full((len(q), k), -1, np.int64)
-        block = max(1, _BLOCK // (len(self.x) * LANES))
+        block = max(1, _BLOCK // len(self.x))
         for start in range(0, len(q), block):
             squares = squared_distances(q[start : start + block], self.x)
             for row, values in enumerate(squares, start):
