@@ -29,7 +29,7 @@ format: $(VENV)/test.stamp
 	$(BIN)/clang-format -i $(CXX_FILES)
 
 bench: $(VENV)/bench.stamp
-	$(BIN)/python -m pytest benchmarks
+	$(BIN)/python -m pytest benchmarks/bench_*.py
 
 clean:
 	rm -rf $(VENV) build dist

@@ -37,7 +37,7 @@ class ExactNeighbors(BaseEstimator):  # type: ignore[misc]
     n_jobs : int or None, default=None
         CPU threads; as in `EOS`.
     backend : str or None, default=None
-        One of `expansive info`'s backends; None takes the fastest one here.
+        One of `expansive info`'s backends; None takes the CPU's, beside a GPU too.
 
     Attributes
     ----------

@@ -37,8 +37,8 @@ class Index:
     ----------
     x : array-like, shape [n, d]
         Database rows: float16, bfloat16, float32 or float64, of NumPy, torch or any DLPack library.
-        Results are of the same library, on the same device (JAX makes int64 int32 unless its x64
-        mode is on).
+        Results of `search_rows` are of the same library, on the same device, those of `search` of
+        the library of its `q` (JAX makes int64 int32 unless its x64 mode is on).
         Kept by reference and read during every search: do not change it in between.
     y : array-like, shape [n], optional
         Labels; needed for the relations "enemy" and "friend".
@@ -143,7 +143,7 @@ class Index:
         Returns
         -------
         dist : array, shape [n_queries, k]
-            Ascending; infinity where fewer than k rows qualify.
+            Ascending; infinity where fewer than k rows qualify. float64 if x or q is, else float32.
         idx : array of int64, shape [n_queries, k]
             Row numbers in x; -1 where fewer than k rows qualify.
         """

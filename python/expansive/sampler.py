@@ -52,7 +52,7 @@ class EOS(BaseOverSampler):  # type: ignore[misc]
         CPU threads; results do not depend on it. None and -1 take all cores this process may use,
         or ``OMP_NUM_THREADS`` if that is fewer; -2 is one less, and so on.
     backend : str or None, default=None
-        One of `expansive info`'s backends; None takes the fastest one here.
+        One of `expansive info`'s backends; None takes the CPU's, beside a GPU too.
 
     Attributes
     ----------

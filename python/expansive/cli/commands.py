@@ -250,9 +250,7 @@ def oversample(
     threads: Annotated[
         int | None, typer.Option(help="Threads. Default: all cores, or OMP_NUM_THREADS.")
     ] = None,
-    backend: Annotated[
-        str | None, typer.Option(help="See `expansive info`. Default: the fastest.")
-    ] = None,
+    backend: Annotated[str | None, typer.Option(help="See `expansive info`. Default: cpu.")] = None,
 ) -> None:
     """Write the rows of IN and, after them, synthetic rows: by default, to equally large classes.
 

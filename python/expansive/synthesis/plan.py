@@ -284,7 +284,7 @@ class SynthesisPlan:
             device of x where the rows are made there.
         dtype : optional
             Output dtype (NumPy's or torch's, or its name): "float16", "bfloat16", "float32" or
-            "float64"; by default that of x.
+            "float64"; by default that of `out`, if it is given, else that of x.
 
         Returns
         -------
