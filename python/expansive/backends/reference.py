@@ -91,8 +91,8 @@ def _add_to_odd(a: Float64, b: Float64) -> Float64:
     total, error = two_sum(a, b)
     bits = np.ascontiguousarray(total).view(np.int64)
     step = np.where((error > 0) == (total > 0), 1, -1)  # to the next number away from zero, or back
-    is_even = (np.abs(error) > 0) & ((bits & 1) == 0)
-    odd: NDArray[np.int64] = np.where(is_even, bits + step, bits)
+    moves = (np.abs(error) > 0) & ((bits & 1) == 0)
+    odd: NDArray[np.int64] = np.where(moves, bits + step, bits)
     return odd.view(np.float64)
 
 
