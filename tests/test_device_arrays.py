@@ -231,6 +231,8 @@ def test_results_are_where_the_queries_are(library: str) -> None:
     index = ex.Index(on_device(x, library), Y)
     assert_same_bits(down(index.search(on_device(q, library), k=2, relation="any")[0]), expected[0])
     assert_same_bits(index.search(q, k=2, relation="any")[0], expected[0])
+    nothing = index.search(on_device(q[:0], library), k=2, relation="any")
+    assert [down(array).shape for array in nothing] == [(0, 2), (0, 2)]
     empty = index.search_rows([], k=2)
     assert down(empty[0]).shape == (0, 2)
     assert_same_bits(

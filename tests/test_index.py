@@ -159,6 +159,18 @@ def test_no_queries(backend: str, dtype: str) -> None:
     assert idx.dtype == np.int64
 
 
+@pytest.mark.train
+def test_no_queries_are_still_of_a_library_a_dtype_and_a_space() -> None:
+    import torch
+
+    index = ex.Index(np.eye(3, dtype=np.float32), ["a", "b", "c"])
+    dist, idx = index.search(torch.zeros(0, 3, dtype=torch.float64), [], 2)
+    assert dist.shape == idx.shape == (0, 2)
+    assert (dist.dtype, idx.dtype) == (torch.float64, torch.int64)
+    with pytest.raises(ValueError, match="q has 4 features but the index has 3"):
+        index.search(np.zeros((0, 4)), [], 2)
+
+
 @all_backends
 def test_points_may_be_lists(backend: str) -> None:
     index = ex.Index(np.eye(3), [0, 1, 2], backend=backend)

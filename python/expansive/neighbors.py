@@ -149,14 +149,12 @@ class Index:
         """
         k = arguments.as_k(k)
         relation = arguments.as_choice(relation, RELATIONS, "relation")
-        if _is_empty_matrix(q):
-            empty = _empty_result(self.rows, k)
-            return self.rows.wrap(empty[0]), self.rows.wrap(empty[1])
-        queries, _ = _checked_rows(q, "q", self._backend, self._metric, self._threads)
-        _check_features(queries, self.rows)
-        _check_device(queries, self.rows)
-        codes = None if relation == "any" else self._query_codes(q_labels, len(queries.data))
-        result = self._search(queries, codes, None, k, relation)
+        queries = self._as_queries(q)
+        if len(queries.data) == 0:
+            result: Found = _empty_result(self.rows, queries, k)
+        else:
+            codes = None if relation == "any" else self._query_codes(q_labels, len(queries.data))
+            result = self._search(queries, codes, None, k, relation)
         return queries.wrap(result[0]), queries.wrap(result[1])
 
     def search_rows(
@@ -193,7 +191,7 @@ class Index:
         n = len(self.rows.data)
         rows = np.arange(n) if queries is None else _row_numbers(queries, n)
         if len(rows) == 0:
-            return _empty_result(self.rows, k)
+            return _empty_result(self.rows, self.rows, k)
         data = self.rows.of_now() if queries is None else self.rows.take(rows)
         codes = None if relation == "any" or self.codes is None else self.codes[rows]
         return self._search(data, codes, rows, k, relation)
@@ -223,6 +221,15 @@ class Index:
         return self._index.search(
             queries, codes, own_rows, k, relation, self._threads, self._budget
         )
+
+    def _as_queries(self, q: Any) -> Rows:
+        if _is_empty_matrix(q):
+            queries = arrays.as_rows(q, "q", self._backend.TAKES_DEVICE_ARRAYS, least=0)
+        else:
+            queries, _ = _checked_rows(q, "q", self._backend, self._metric, self._threads)
+        _check_features(queries, self.rows)
+        _check_device(queries, self.rows)
+        return queries
 
     def _query_codes(self, labels: Any, n: int) -> NDArray[np.int64]:
         """Encode query labels by the database's classes; -1 for a class it lacks."""
@@ -375,8 +382,9 @@ def _is_empty_matrix(q: Any) -> bool:
     return shape is not None and len(shape) == 2 and shape[0] == 0
 
 
-def _empty_result(x: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
-    return np.zeros((0, k), x.compute_dtype), np.zeros((0, k), np.int64)
+def _empty_result(x: Rows, q: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:
+    dtype = np.result_type(x.compute_dtype, q.compute_dtype)
+    return np.zeros((0, k), dtype), np.zeros((0, k), np.int64)
 
 
 def thread_count(threads: int | None) -> int:

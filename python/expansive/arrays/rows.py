@@ -99,7 +99,7 @@ class Rows:
         return widened(cast(NDArray[Any], self.data))
 
 
-def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
+def as_rows(x: Any, name: str = "x", device: bool = False, least: int = 1) -> Rows:
     """Take any matrix the package accepts as `Rows`, without a copy where none is needed.
 
     Parameters
@@ -112,11 +112,13 @@ def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
     device : bool
         Take an array on a CUDA device in place: contiguous and of a dtype in `DTYPES` it is not
         copied. Otherwise it is copied to the host. An array on the host stays there either way.
+    least : {0, 1}
+        Rows that there must be.
 
     Raises
     ------
     ValueError
-        When `x` is not two-dimensional or has no row or no column.
+        When `x` is not two-dimensional, has no column or fewer rows than `least`.
     TypeError
         When its elements are not real numbers.
     ImportError
@@ -125,10 +127,10 @@ def as_rows(x: Any, name: str = "x", device: bool = False) -> Rows:
     if isinstance(x, Rows):
         return x if device else x.on_host()
     if device_of(x) != "cpu":
-        rows = _on_device(x, name)
+        rows = _on_device(x, name, least)
         return rows if device else rows.on_host()
     array, dtype, wrap = _on_host(x, name)
-    _check_matrix(array.shape, name)
+    _check_matrix(array.shape, name, least)
     return Rows(np.require(array, requirements=["C", "ALIGNED"]), dtype, wrap)
 
 
@@ -192,24 +194,24 @@ def require_finite(x: Rows, first_bad_row: int, largest: float = 0.0, name: str 
         )
 
 
-def _check_matrix(shape: tuple[int, ...], name: str) -> None:
+def _check_matrix(shape: tuple[int, ...], name: str, least: int) -> None:
     if len(shape) != 2:
         one_axis = f"{name}[None] for one row, {name}[:, None] for one feature"
         fix = one_axis if len(shape) == 1 else f"for example {name}.reshape(len({name}), -1)"
         raise ValueError(
             f"{name} must be a matrix [rows, features]; got shape {shape}; reshape it: {fix}"
         )
-    if 0 in shape:
+    if shape[0] < least or shape[1] == 0:
         raise ValueError(f"{name} is empty: shape {shape}; it needs a row and a feature")
 
 
 # ---- on a device ------------------------------------------------------------------------------
 
 
-def _on_device(x: Any, name: str) -> Rows:
+def _on_device(x: Any, name: str, least: int) -> Rows:
     owner = devices.adopt(x, name)
     library = library_of(owner)
-    _check_matrix(tuple(owner.shape), name)
+    _check_matrix(tuple(owner.shape), name, least)
     dtype = library.dtype(owner)
     if dtype not in DTYPES:
         if not dtype.startswith(("int", "uint", "bool")):
