@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import time
-
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
 import expansive as ex
-from cases import ISAS, METRICS, RELATIONS, assert_same_search, isa, look_along
+from cases import ISAS, METRICS, RELATIONS, assert_same_search, cpu_seconds, isa, look_along
 
 CLASSES = 3
 
@@ -111,14 +109,8 @@ def test_copies_cost_no_more_than_other_rows(zeros: tuple[float, ...]) -> None:
     copied = apart.copy()
     copied[rng.random(8000) < 0.4] = 0.0
     copied = np.where(copied == 0.0, rng.choice(np.float32(zeros), copied.shape), copied)
-    assert cost_of_search(copied) < 4 * cost_of_search(apart)  # some 16 times if all are measured
-
-
-def cost_of_search(x: NDArray) -> float:
-    """CPU seconds for the neighbours of every row, the less of two."""
-    seconds = []
-    for _ in range(2):
-        start = time.process_time()
-        ex.neighbors(x, None, 10, "any", backend="cpu")
-        seconds.append(time.process_time() - start)
-    return min(seconds)
+    of_copies, of_others = (
+        cpu_seconds(lambda x=x: ex.neighbors(x, None, 10, "any", backend="cpu"))
+        for x in (copied, apart)
+    )
+    assert of_copies < 4 * of_others  # some 16 times if all are measured

@@ -5,14 +5,13 @@ from __future__ import annotations
 import itertools
 import os
 import subprocess
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 import expansive as ex
+from cases import cpu_seconds
 
 CSRC = Path(__file__).parents[1] / "csrc"
 COMPILER = os.environ.get("CXX", "g++")
@@ -73,22 +72,19 @@ def test_what_was_visited_is_spread_evenly(program: Path, panels: int) -> None:
         assert longest <= 4 * len(visits) / seen
 
 
-def search_seconds(x: NDArray[np.float32], q: NDArray[np.float32]) -> float:
-    index = ex.Index(x, backend="cpu", threads=1, expected_queries=len(q))
-    seconds = []
-    for _ in range(3):
-        start = time.perf_counter()
-        index.search(q, None, 10, "any")
-        seconds.append(time.perf_counter() - start)
-    return min(seconds)
-
-
 def test_rows_from_far_to_near_cost_little_more_than_shuffled_ones() -> None:
     rng = np.random.default_rng(0)
     n, d = 60_000, 16
     x = rng.standard_normal((n, d), np.float32)
     x *= np.linspace(3, 1, n, dtype=np.float32)[:, None] / np.linalg.norm(x, axis=1)[:, None]
     q = 0.05 * rng.standard_normal((500, d), np.float32)
-    shuffled = search_seconds(rng.permutation(x), q)
+    in_order, shuffled = (
+        ex.Index(rows, backend="cpu", threads=1, expected_queries=len(q))
+        for rows in (x, rng.permutation(x))
+    )
+    seconds, usual = (
+        cpu_seconds(lambda index=index: index.search(q, None, 10, "any"))
+        for index in (in_order, shuffled)
+    )
     # Measured: 2.2 times; 7 to 9 where panels are visited in their own order.
-    assert search_seconds(x, q) <= 5 * shuffled
+    assert seconds <= 5 * usual

@@ -223,10 +223,7 @@ class Index:
         )
 
     def _as_queries(self, q: Any) -> Rows:
-        if _is_empty_matrix(q):
-            queries = arrays.as_rows(q, "q", self._backend.TAKES_DEVICE_ARRAYS, least=0)
-        else:
-            queries, _ = _checked_rows(q, "q", self._backend, self._metric, self._threads)
+        queries, _ = _checked_rows(q, "q", self._backend, self._metric, self._threads, least=0)
         _check_features(queries, self.rows)
         _check_device(queries, self.rows)
         return queries
@@ -331,10 +328,12 @@ def nearest_enemies(
 
 
 def _checked_rows(
-    x: Any, name: str, backend: Backend, metric: str, threads: int
+    x: Any, name: str, backend: Backend, metric: str, threads: int, least: int = 1
 ) -> tuple[Rows, float]:
-    """Rows fit for a search, and their largest magnitude."""
-    rows = arrays.as_rows(x, name, backend.TAKES_DEVICE_ARRAYS)
+    """Rows fit for a search, at least so many, and their largest magnitude."""
+    rows = arrays.as_rows(x, name, backend.TAKES_DEVICE_ARRAYS, least)
+    if len(rows.data) == 0:
+        return rows, 0.0
     bad, largest = backend.scan(rows, threads)
     arrays.require_finite(rows, bad, largest, name)
     if metric == "cosine":
@@ -375,11 +374,6 @@ def _check_device(queries: Rows, x: Rows) -> None:
         raise ValueError(
             f"q lies on {queries.device} but the index on {x.device}; bring q there first"
         )
-
-
-def _is_empty_matrix(q: Any) -> bool:
-    shape = getattr(q, "shape", None)
-    return shape is not None and len(shape) == 2 and shape[0] == 0
 
 
 def _empty_result(x: Rows, q: Rows, k: int) -> tuple[NDArray[Any], NDArray[np.int64]]:

@@ -202,7 +202,8 @@ def _check_matrix(shape: tuple[int, ...], name: str, least: int) -> None:
             f"{name} must be a matrix [rows, features]; got shape {shape}; reshape it: {fix}"
         )
     if shape[0] < least or shape[1] == 0:
-        raise ValueError(f"{name} is empty: shape {shape}; it needs a row and a feature")
+        needs = "a row and a feature" if least else "a feature"
+        raise ValueError(f"{name} is empty: shape {shape}; it needs {needs}")
 
 
 # ---- on a device ------------------------------------------------------------------------------
