@@ -50,6 +50,7 @@ X86_OPTIONS = {
     "kernels_avx512": AVX512,
     "kernels_avx512vnni": AVX512,
     "kernels_avx512bf16": AVX512,
+    "kernels_avx512int8": AVX512,
 }
 
 
@@ -68,11 +69,12 @@ class Mutation(NamedTuple):
 
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
-INT8 = "screen_int8.h"
+INT8, AVX2_INT8, AVX512_INT8 = "screen_int8.h", "columns_avx2int8.h", "columns_avx512int8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
 REACH = "scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp"
+LANES_FIT = "squared[0] <= kMostSquares && squared[1] <= kMostSquares"
 IN_HALF_NORM = "near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp"
 
 MUTATIONS = {
@@ -100,17 +102,18 @@ MUTATIONS = {
     ),
     "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + worst.drawn_in", "0.0"),
     "bytes in lanes a little too long": Mutation(
-        INT8, "squares <= kLaneRadius * kLaneRadius", "squares <= 32767"
+        AVX2_INT8, LANES_FIT, LANES_FIT.replace("kMostSquares", "32767")
     ),
-    "bytes in lanes of any length": Mutation(INT8, "squares <= kLaneRadius * kLaneRadius", "true"),
-    "bytes of any size": Mutation(INT8, "!run.any_large", "true"),
+    "bytes in lanes of any length": Mutation(AVX2_INT8, LANES_FIT, "true"),
+    "bytes of any size": Mutation(AVX2_INT8, "!any_large", "true"),
+    "wide bytes of any size": Mutation(AVX512_INT8, "outside == 0", "true"),
     "columns at a whole threshold": Mutation(
         INT8,
         "static_cast<int32_t>(__builtin_ceilf(threshold)) - 1",
         "static_cast<int32_t>(__builtin_ceilf(threshold))",
     ),
     "rows not drawn into lanes": Mutation(
-        IMAGES, "kLaneRadius / largest / std::sqrt(squared)", "1.0"
+        IMAGES, "elements.lane_radius / largest / std::sqrt(squared)", "1.0"
     ),
     "rounding of rows in lanes": Mutation(IMAGES, "image_error(made) + roundings", "roundings"),
     "limit of rows in lanes": Mutation(IMAGES, "std::sqrt(moved)", "0.0"),

@@ -16,6 +16,11 @@ BYTES = [name for name in ISAS if name.endswith("int8")]
 N, D = 60_000, 64
 
 
+def finer_than(name: str) -> str:
+    """What screens the rows that bytes are too rough for: the best without them."""
+    return ISAS[ISAS.index(name) - 1] if name in BYTES else name
+
+
 def built(
     x: NDArray[np.float32],
     k: int = 10,
@@ -55,7 +60,7 @@ def by_default(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_bytes_screen_rows_that_they_can_tell_apart() -> None:
     best = ISAS[-1]
     assert built(normal_rows()) == best
-    finer = best.removesuffix("int8")
+    finer = finer_than(best)
     assert built(near_copies()) == finer
     assert built(spread_unevenly()) == finer
     assert built(np.ones((N, D), np.float32)) == finer  # there are no steps to choose
@@ -63,7 +68,7 @@ def test_bytes_screen_rows_that_they_can_tell_apart() -> None:
 
 @pytest.mark.usefixtures("by_default")
 def test_bytes_screen_only_where_they_save_work() -> None:
-    best, finer = ISAS[-1], ISAS[-1].removesuffix("int8")
+    best, finer = ISAS[-1], finer_than(ISAS[-1])
     x = normal_rows()
     assert built(x, n_queries=16) == finer  # looked at as they are
     assert built(x, n_queries=17) == best
@@ -75,11 +80,25 @@ def test_bytes_screen_only_where_they_save_work() -> None:
 def test_the_environment_may_ask_for_bytes(name: str) -> None:
     with isa(name):
         assert built(near_copies()) == name
-        assert built(normal_rows(), basis=np.eye(4, D, dtype=np.float32)) == name.removesuffix(
-            "int8"
-        )
-    with isa(name.removesuffix("int8")):
-        assert built(normal_rows()) == name.removesuffix("int8")
+        assert built(normal_rows(), basis=np.eye(4, D, dtype=np.float32)) == finer_than(name)
+    with isa(finer_than(name)):
+        assert built(normal_rows()) == finer_than(name)
+
+
+def test_sums_of_bytes_stay_within_their_bits() -> None:
+    """The longest rows that bytes hold, of as many features as 32 bits have room for."""
+    x = np.zeros((60, 2**16), np.float32)
+    x[:20] = np.random.default_rng(0).choice([-1, 1], (20, 2**16))
+    x[1:20:2] = -x[:20:2]
+    x[1:20:2, :9] *= -1
+    x[20:, :40] = np.eye(40)
+    expected = ex.neighbors(x, None, 1, "any", backend="reference")
+    for name in BYTES:
+        with isa(name):
+            assert built(x) == name
+            if name == "avx512int8":
+                assert built(np.pad(x, ((0, 0), (0, 1)))) == finer_than(name)
+            assert_same_search(ex.neighbors(x, None, 1, "any"), expected, name)
 
 
 def assert_found_by_all(x: NDArray[Any], k: int) -> None:
@@ -97,8 +116,9 @@ def test_rows_of_any_size_are_screened(size: float) -> None:
 
 
 @pytest.mark.parametrize("d", [1, 3, 63, 64, 65, 127, 128, 129, 200])
-def test_runs_of_bytes_end_anywhere(d: int) -> None:
+@pytest.mark.parametrize("most", [90, 127])
+def test_runs_of_bytes_end_anywhere(d: int, most: int) -> None:
     rng = np.random.default_rng(d)
-    x = rng.integers(-90, 91, (400, d)).astype(np.float32)
+    x = rng.integers(-most, most + 1, (400, d)).astype(np.float32)
     x[200:] = -x[:200]
     assert_found_by_all(x, 4)

@@ -2,14 +2,16 @@
 //
 // vpmaddubsw makes the two products of a pair of bytes and their sum in 16 bits, twice as many at
 // once as vpmaddwd; they are added up in 16 bits too, over a run (elements.h). One operand is
-// without sign: the query's numbers are shifted up by kMostByte, and a run's sums start at what
-// that adds to them, negated. On the way they may leave 16 bits and come back.
+// without sign: the query's numbers are shifted up, and a run's sums start at what that adds to
+// them, negated. On the way they may leave 16 bits and come back.
 #pragma once
 
 #include "cpu/columns_avx2.h"
 
 namespace expansive {
 namespace {
+
+constexpr Elements kBytes = kShortRuns;
 
 // Of each column two, of the first and the last two bytes of its words.
 struct RunSum {
@@ -32,10 +34,11 @@ inline Sum add_run(RunSum run, Sum sum) {
 }
 
 inline Sum larger(Sum a, Sum b) { return {_mm256_max_epi32(a.lanes, b.lanes)}; }
-inline bool any_lane_above(Sum sum, int32_t number) {
-  const __m256i above = _mm256_cmpgt_epi32(sum.lanes, _mm256_set1_epi32(number));
-  return _mm256_movemask_epi8(above) != 0;
+inline __m256i lanes_above(Sum sum, int32_t number) {
+  return _mm256_cmpgt_epi32(sum.lanes, _mm256_set1_epi32(number));
 }
+inline __m256i either(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
+inline bool any_lane(__m256i lanes) { return _mm256_movemask_epi8(lanes) != 0; }
 
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   const __m128i low = whole4(v.low, -127.0, 127.0), high = whole4(v.high, -127.0, 127.0);
@@ -44,18 +47,15 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
 }
 
-struct RunSums {
-  int32_t sums[2];  // of each lane's numbers
-  int32_t squares[2];
-  bool any_large;  // some number is beyond kMostByte
-};
-
-// Of the 64 bytes of a run.
-inline RunSums sum_run(const uint32_t* words) {
+// What a run of bytes starts with; false in `fits` if some number or lane is beyond what rows are
+// drawn into.
+inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
+  uint32_t run[kBytes.words_per_run] = {};
+  std::memcpy(run, words, static_cast<size_t>(count) * 4);
   const __m256i first = _mm256_set1_epi32(1), last = _mm256_set1_epi32(1 << 16);
   __m256i sums[2] = {}, squares[2] = {}, largest = _mm256_setzero_si256();
   for (int half = 0; half < 2; ++half) {
-    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(words + 8 * half));
+    const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(run + 8 * half));
     const __m256i sizes = _mm256_abs_epi8(bytes);
     const __m256i pairs = _mm256_maddubs_epi16(_mm256_set1_epi8(1), bytes);
     const __m256i pairs_of_squares = _mm256_maddubs_epi16(sizes, sizes);
@@ -69,10 +69,14 @@ inline RunSums sum_run(const uint32_t* words) {
                                              _mm256_hadd_epi32(squares[0], squares[1]));
   const __m128i all =
       _mm_add_epi32(_mm256_castsi256_si128(quarters), _mm256_extracti128_si256(quarters, 1));
-  const __m256i large = _mm256_cmpgt_epi8(largest, _mm256_set1_epi8(kMostByte));
-  return {{_mm_extract_epi32(all, 0), _mm_extract_epi32(all, 1)},
-          {_mm_extract_epi32(all, 2), _mm_extract_epi32(all, 3)},
-          _mm256_movemask_epi8(large) != 0};
+  const __m256i large = _mm256_cmpgt_epi8(largest, _mm256_set1_epi8(kBytes.most_byte));
+  const bool any_large = _mm256_movemask_epi8(large) != 0;
+  const int32_t squared[] = {_mm_extract_epi32(all, 2), _mm_extract_epi32(all, 3)};
+  constexpr int32_t kMostSquares = static_cast<int32_t>(kBytes.lane_radius * kBytes.lane_radius);
+  fits = fits && !any_large && squared[0] <= kMostSquares && squared[1] <= kMostSquares;
+  const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kBytes.most_byte * sum); };
+  return start(_mm_extract_epi32(all, 0)) | static_cast<uint32_t>(start(_mm_extract_epi32(all, 1)))
+                                                << 16;
 }
 
 }  // namespace

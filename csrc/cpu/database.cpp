@@ -48,7 +48,7 @@ void check_basis(const Basis& basis, int64_t d) {
 Screening choose_screening(const Rows& rows, const Kernels& best,
                            const std::vector<double>& row_scales, const Extent& extent,
                            double largest, int64_t k, int threads, Interrupt& interrupt) {
-  if (best.finer != nullptr && k > 0) {
+  if (best.finer != nullptr && k > 0 && rows.d <= best.elements.most_features) {
     const Roughness found = find_roughness(rows, best, row_scales, extent, k, threads, interrupt);
     const bool pays = isa_is_given() || bytes_pay(found, rows.n, rows.d, k);
     if (found.scale > 0.0 && pays) return {&best, found.scale};

@@ -2,17 +2,21 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace expansive {
 
 struct Elements {
   int per_word;               // of 32 bits: one float32, two bfloat16 or int16, or four int8
   bool whole;                 // int16 or int8: products, sums and half norms are whole and exact
-  double radius;              // images lie within this of the origin, so that no sum overflows;
-                              // int8: see kLaneRadius
+  double radius;              // images lie within this of the origin, so that no sum overflows
   double roundings_per_term;  // of the screen's dot product
   double underflow_per_term;  // its absolute error where results are subnormal
-  int words_per_run = 0;      // int8: summed in 16 bits, after a word of the run's own; else 0
+  // Of int8 alone, instead of a radius:
+  int words_per_run = 0;      // after a word of the run's own
+  int most_byte = 0;          // the largest number, and what is added to a query's
+  double lane_radius = 0.0;   // how long half a run is at most
+  int64_t most_features = 0;  // sums of more might overflow
 };
 
 // Floating-point images hold whatever a row's scale leaves; farther ones might overflow.
@@ -23,16 +27,22 @@ inline constexpr double kFloatRadius = 0x1p50;
 inline constexpr double kMostWhole = 32767.0;  // what 16 bits hold, should a row lie outside
 inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 
-// Bytes come in runs of 64, of which the first two and the last two of every word make a lane each.
-// Lanes lie within a radius, so that two lanes' products sum up to 2^15 at most, by Cauchy and
-// Schwarz, even where numbers were rounded after they had been drawn in; all runs' products are
-// within 2^30 up to 2^20 features. For the processor's sake queries are shifted to be positive, and
-// two shifted products fit 16 bits as well.
-inline constexpr int64_t kRunElements = 64;
-inline constexpr int kMostByte = 90;     // 2 * (2 * 90) * 90 < 2^15
-inline constexpr int kLaneRadius = 178;  // and the rounding of 32 numbers: below sqrt(2^15 - 1)
-inline constexpr Elements kByteElements = {4,   true, 0.0,
-                                           0.0, 0.0,  static_cast<int>(kRunElements / 4)};
+// Bytes come in runs, each after a word with what its sums start at. For the processor's sake
+// queries are shifted to be positive.
+//
+// Runs whose sums have 16 bits: of 64 features, of which the first two and the last two of every
+// word make a lane each. Lanes lie within a radius, so that two lanes' products sum up to 2^15 at
+// most, by Cauchy and Schwarz, even where numbers were rounded after they had been drawn in; all
+// runs' products are within 2^30. Two shifted products fit 16 bits as well: 2 * (2 * 90) * 90 <
+// 2^15; and the radius, with the rounding of 32 numbers, is below sqrt(2^15 - 1).
+inline constexpr Elements kShortRuns = {4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, int64_t{1} << 20};
+
+// All features as one run whose sums have 32 bits: 127^2 * 2^16 < 2^30.
+inline constexpr double kAnyLength = std::numeric_limits<double>::infinity();
+inline constexpr Elements kOneRun = {
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, int64_t{1} << 16};
+
+constexpr int64_t features_per_run(const Elements& elements) { return 4 * elements.words_per_run; }
 
 // The word of an image that holds an element.
 constexpr int64_t word_of(const Elements& elements, int64_t element) {
@@ -47,9 +57,10 @@ constexpr int64_t words_of(const Elements& elements, int64_t d) {
 
 // A word of a query's image as the screen takes it: bytes from 0 on.
 inline uint32_t query_word(const Elements& elements, uint32_t word) {
-  constexpr uint32_t kShift = kMostByte * 0x01010101u, kSigns = 0x80808080u;
+  constexpr uint32_t kSigns = 0x80808080u;
   if (elements.per_word != 4) return word;
-  return ((word & ~kSigns) + kShift) ^ (word & kSigns);  // no byte's carry reaches the next
+  const uint32_t shift = static_cast<uint32_t>(elements.most_byte) * 0x01010101u;
+  return ((word & ~kSigns) + shift) ^ (word & kSigns);  // no byte's carry reaches the next
 }
 
 // A half norm that no row has: with it a column reaches no threshold that a limit has set. Finite,

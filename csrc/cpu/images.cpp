@@ -42,7 +42,7 @@ double find_shrink(const Kernels& kernels, const Projection& projection, int64_t
 }
 
 // A lane of bytes, every other pair of numbers from 0 or 2 on, to the nearest place it may have.
-void draw_lane_in(double* run, int64_t first, int64_t count) {
+void draw_lane_in(const Elements& elements, double* run, int64_t first, int64_t count) {
   const auto visit = [=](auto body) {
     for (int64_t j = first; j < count; j += j % 2 == 0 ? 1 : 3) body(run[j]);
   };
@@ -50,8 +50,9 @@ void draw_lane_in(double* run, int64_t first, int64_t count) {
   visit([&](double t) { largest = std::max(largest, std::fabs(t)); });
   if (largest == 0.0) return;
   visit([&](double t) { squared += t / largest * (t / largest); });
-  const double shrink = std::min(1.0, kLaneRadius / largest / std::sqrt(squared));
-  visit([&](double& t) { t = std::clamp<double>(t * shrink, -kMostByte, kMostByte); });
+  const double shrink = std::min(1.0, elements.lane_radius / largest / std::sqrt(squared));
+  const double most = elements.most_byte;
+  visit([&](double& t) { t = std::clamp(t * shrink, -most, most); });
 }
 
 }  // namespace
@@ -126,9 +127,12 @@ Image ImageMaker::draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* o
   kernels_->widen[static_cast<int>(dtype)](row.data, row.scale, d_, place.data());
   for (size_t j = 0; j < place.size(); ++j) place[j] = (place[j] - centre_[j]) * scale_;
   drawn = place;
-  for (int64_t from = 0; from < d_; from += kRunElements) {
-    draw_lane_in(drawn.data() + from, 0, std::min(kRunElements, d_ - from));
-    draw_lane_in(drawn.data() + from, 2, std::min(kRunElements, d_ - from));
+  const Elements& elements = kernels_->elements;
+  const int64_t run = features_per_run(elements);
+  for (int64_t from = 0; from < d_; from += run) {
+    for (const int64_t lane : {0, 2}) {
+      draw_lane_in(elements, drawn.data() + from, lane, std::min(run, d_ - from));
+    }
   }
   const ImageSums made = kernels_->prepare[static_cast<int>(DType::float64)](
       drawn.data(), 1.0, origin_.data(), 1.0, d_, out);
@@ -137,8 +141,7 @@ Image ImageMaker::draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* o
     moved += (place[j] - drawn[j]) * (place[j] - drawn[j]);
     squared += place[j] * place[j];
   }
-  const double lanes = 2.0 * static_cast<double>(divide_up(d_, kRunElements));
-  const double roundings = std::sqrt(lanes) * kLaneRadius * 0x1p-31;
+  const double roundings = std::sqrt(static_cast<double>(d_)) * elements.most_byte * 0x1p-31;
   return {made.squared_norm, (image_error(made) + roundings) * kUp,
           (std::sqrt(moved) + std::sqrt(squared) * 0x1p-40 + roundings) * kUp};
 }

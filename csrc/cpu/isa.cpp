@@ -14,6 +14,7 @@ extern const Kernels kernels_avx2int8;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
+extern const Kernels kernels_avx512int8;
 #endif
 
 namespace {
@@ -35,6 +36,14 @@ std::vector<const Kernels*> tables() {
   if (all.back() == &kernels_avx512bf16 && __builtin_cpu_is("intel")) {
     std::stable_partition(all.begin(), all.end(),
                           [](const Kernels* table) { return table != &kernels_avx512vnni; });
+  }
+  if (avx512 && __builtin_cpu_supports("avx512vnni")) {
+    // The kernels for rows that bytes are too rough for are the best of those before.
+    static const Kernels bytes = [](Kernels table, const Kernels* finer) {
+      table.finer = finer;
+      return table;
+    }(kernels_avx512int8, all.back());
+    all.push_back(&bytes);
   }
 #endif
   return all;

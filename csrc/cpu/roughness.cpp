@@ -26,16 +26,17 @@ constexpr double kCandidate = 70'000.0, kCandidateFeature = 200.0;
 constexpr double kUsualK = 10.0, kFewer = 0.4;
 
 // How far a row reaches, in units of what bytes hold.
-double reach_of(const double* place, const double* centre, int64_t d) {
+double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
+  const int64_t run = features_per_run(elements);
   double largest = 0.0;
-  for (int64_t from = 0; from < d; from += kRunElements) {
+  for (int64_t from = 0; from < d; from += run) {
     double lanes[2] = {};
-    for (int64_t j = from; j < std::min(d, from + kRunElements); ++j) {
+    for (int64_t j = from; j < std::min(d, from + run); ++j) {
       const double t = place[j] - centre[j];
-      largest = std::max(largest, std::fabs(t) / kMostByte);
+      largest = std::max(largest, std::fabs(t) / elements.most_byte);
       lanes[j % 4 / 2] += t * t;
     }
-    largest = std::max(largest, std::sqrt(std::max(lanes[0], lanes[1])) / kLaneRadius);
+    largest = std::max(largest, std::sqrt(std::max(lanes[0], lanes[1])) / elements.lane_radius);
   }
   return largest;
 }
@@ -59,15 +60,15 @@ std::vector<double> sorted_distances(const RowSample& sample, int64_t i, const R
   return squared;
 }
 
-double find_byte_scale(const RowSample& sample, const Extent& extent, int64_t d, int threads,
-                       Interrupt& interrupt) {
+double find_byte_scale(const Elements& elements, const RowSample& sample, const Extent& extent,
+                       int64_t d, int threads, Interrupt& interrupt) {
   std::vector<double> reaches(static_cast<size_t>(sample.size()));
   parallel_for(divide_up(sample.size(), kRowsPerTask), threads, interrupt, [&](int64_t task, int) {
     std::vector<double> place(static_cast<size_t>(round_up(d, 8)));
     const int64_t end = std::min(sample.size(), (task + 1) * kRowsPerTask);
     for (int64_t i = task * kRowsPerTask; i < end; ++i) {
       sample.widen(i, place.data());
-      reaches[static_cast<size_t>(i)] = reach_of(place.data(), extent.centre.data(), d);
+      reaches[static_cast<size_t>(i)] = reach_of(elements, place.data(), extent.centre.data(), d);
     }
   });
   const auto most = reaches.end() - 1 - sample.size() / kRowsPerFarOne;
@@ -105,7 +106,8 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
   constexpr Roughness kNone = {0.0, std::numeric_limits<double>::infinity()};
   const RowSample sample(rows, kernels, row_scales,
                          std::clamp(kSampledValues / rows.d, kLeastSampled, kMostSampled));
-  const double scale = find_byte_scale(sample, extent, rows.d, threads, interrupt);
+  const double scale =
+      find_byte_scale(kernels.elements, sample, extent, rows.d, threads, interrupt);
   if (scale == 0.0) return kNone;
   if (sample.size() <= kFar) return {scale, kNone.candidates};
   std::vector<std::vector<double>> squared(kProbes);

@@ -1,9 +1,10 @@
 // The screen by bytes, for data whose neighbours are not so near that bytes cannot tell them apart:
 // the loops of screen.h over numbers of 8 bits, which come in runs (elements.h).
 //
-// Sums of a run stay in registers, 16 bits each; after it they are added to those of 32 bits, in
-// memory. Cost: as many multiply-adds as in screen.h, four elements each, and for every run one
-// more of each sum. Out of scope: for which data this pays (roughness.cpp).
+// Sums of a run stay in registers; where there are several runs, whose sums have 16 bits, they are
+// added after each to those of 32 bits, in memory. Cost: as many multiply-adds as in screen.h, four
+// elements each, and for every run one more of each sum. Out of scope: for which data this pays
+// (roughness.cpp).
 #pragma once
 
 #include "cpu/refine.h"
@@ -12,7 +13,8 @@
 namespace expansive {
 namespace {
 
-constexpr int64_t kRunWords = kByteElements.words_per_run;
+constexpr int64_t kRunWords = kBytes.words_per_run;
+constexpr bool kHasRuns = features_per_run(kBytes) < kBytes.most_features;
 
 // The least whole number that reaches a threshold, less one.
 inline int32_t below_threshold(float threshold) {
@@ -22,16 +24,17 @@ inline int32_t below_threshold(float threshold) {
   return static_cast<int32_t>(__builtin_ceilf(threshold)) - 1;
 }
 
-// Which queries of the tile have a sum above their number, as bits.
+// Whether some query of the tile has a sum above its number.
 template <int kTileQueries, int kVectors>
-inline uint32_t queries_above(const Sum (&sum)[kTileQueries][kVectors], const int32_t* numbers) {
-  uint32_t queries = 0;
-  for (int q = 0; q < kTileQueries; ++q) {
+inline bool any_above(const Sum (&sum)[kTileQueries][kVectors], const int32_t* numbers) {
+  const auto above = [&](int q) {
     Sum best = sum[q][0];
     for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
-    queries |= (any_lane_above(best, numbers[q]) ? 1u : 0u) << q;
-  }
-  return queries;
+    return lanes_above(best, numbers[q]);
+  };
+  auto lanes = above(0);
+  for (int q = 1; q < kTileQueries; ++q) lanes = either(lanes, above(q));
+  return any_lane(lanes);
 }
 
 // The products of a run of words, and where the next begins.
@@ -67,7 +70,7 @@ int64_t screen_int8(const ScreenTask& task) {
     const float* negated = task.negated_half_norms + panel * kColumns;
     RunSum run[kTileQueries][kVectors];
     Sum sum[kTileQueries][kVectors];
-    if (task.words <= kRunWords + 1) {
+    if (!kHasRuns || task.words <= kRunWords + 1) {
       multiply_run(query, columns, task.words - 1, run);
       for (int v = 0; v < kVectors; ++v) {
         const Sum start = start_sum(load_vector(negated + v * Vector::kWidth));
@@ -93,29 +96,21 @@ int64_t screen_int8(const ScreenTask& task) {
         for (int v = 0; v < kVectors; ++v) sum[q][v] = sums[q * kVectors + v];
       }
     }
-    const uint32_t queries = queries_above<kTileQueries, kVectors>(sum, below);
-    if (queries == 0) continue;
+    if (!any_above<kTileQueries, kVectors>(sum, below)) continue;
     for (int q = 0; q < kTileQueries; ++q) {
       for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = sum[q][v];
     }
+    const uint32_t queries = queries_near<kTileQueries, kVectors>(task, stored);
     if (collect<kTileQueries, kVectors>(task, panel, stored, queries)) return panel + 1;
   }
   return task.end_panel;
 }
 
-// Writes what each run starts with; false if some number or lane is beyond what rows are drawn
-// into.
+// Writes what each run starts with; false if the image is beyond what rows are drawn into.
 inline bool finish_runs(uint32_t* image, int64_t elements) {
   bool fits = true;
-  for (int64_t from = 0; from < elements; from += kRunElements, image += kRunWords + 1) {
-    uint32_t words[kRunWords] = {};
-    const int64_t left = (elements - from + 3) / 4;
-    std::memcpy(words, image + 1, static_cast<size_t>(left < kRunWords ? left : kRunWords) * 4);
-    const RunSums run = sum_run(words);
-    const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kMostByte * sum); };
-    image[0] = start(run.sums[0]) | static_cast<uint32_t>(start(run.sums[1])) << 16;
-    const int32_t squares = run.squares[0] > run.squares[1] ? run.squares[0] : run.squares[1];
-    fits = fits && !run.any_large && squares <= kLaneRadius * kLaneRadius;
+  for (int64_t words = (elements + 3) / 4; words > 0; words -= kRunWords, image += kRunWords + 1) {
+    image[0] = start_word(image + 1, words < kRunWords ? words : kRunWords, fits);
   }
   return fits;
 }
@@ -124,7 +119,7 @@ template <typename T>
 ImageSums prepare_int8(const void* row, double row_scale, const double* centre, double scale,
                        int64_t d, uint32_t* image) {
   ImageSums sums = place<T>(row, row_scale, centre, scale, d, [image](int64_t j, Double8 exact) {
-    return store_byte_image(image + j / 4 + j / kRunElements + 1, exact);
+    return store_byte_image(image + word_of(kBytes, j), exact);
   });
   sums.fits = finish_runs(image, d);
   return sums;
@@ -134,7 +129,7 @@ ImageSums prepare_int8(const void* row, double row_scale, const double* centre, 
 template <int kTileQueries, int kVectors>
 constexpr Kernels by_bytes(const char* name, const Kernels& finer) {
   Kernels kernels = make_kernels<kTileQueries, kVectors>(name);
-  kernels.elements = kByteElements;
+  kernels.elements = kBytes;
   kernels.screen = screen_int8<kTileQueries, kVectors>;
   kernels.prepare[static_cast<int>(DType::float16)] = prepare_int8<Half>;
   kernels.prepare[static_cast<int>(DType::bfloat16)] = prepare_int8<BFloat16>;

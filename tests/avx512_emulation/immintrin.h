@@ -16,6 +16,8 @@ using U64 = uint64_t __attribute__((vector_size(64)));
 using U32 = uint32_t __attribute__((vector_size(64)));
 using Bits16 = uint16_t __attribute__((vector_size(64)));
 using Signed16 = int16_t __attribute__((vector_size(64)));
+using Bytes = uint8_t __attribute__((vector_size(64)));
+using SignedBytes = int8_t __attribute__((vector_size(64)));
 using Mask = uint16_t;
 
 template <typename To, typename From>
@@ -104,10 +106,37 @@ inline __m128i narrow(__m256i v) {
   for (int i = 0; i < 8; ++i) lanes[i] = static_cast<T>(wide[i]);
   return load<__m128i>(lanes);
 }
+inline I32 larger(I32 a, I32 b) { return a > b ? a : b; }
 inline Mask cmp_ps_mask(__m512 a, __m512 b, int) {
   Mask mask = 0;
   for (int i = 0; i < 16; ++i) mask = static_cast<Mask>(mask | (a[i] >= b[i] ? 1 << i : 0));
   return mask;
+}
+inline Mask cmpgt_epi32_mask(__m512i a, __m512i b) {
+  Mask mask = 0;
+  for (int i = 0; i < 16; ++i) {
+    mask = static_cast<Mask>(mask | (bits<I32>(a)[i] > bits<I32>(b)[i] ? 1 << i : 0));
+  }
+  return mask;
+}
+inline uint64_t cmpeq_epi8_mask(__m512i a, __m512i b) {
+  uint64_t mask = 0;
+  for (int i = 0; i < 64; ++i) {
+    mask |= uint64_t{bits<Bytes>(a)[i] == bits<Bytes>(b)[i]} << i;
+  }
+  return mask;
+}
+inline __m512i maskz_loadu_epi32(Mask mask, const void* p) {
+  uint32_t lanes[16] = {};
+  for (int i = 0; i < 16; ++i) {
+    if ((mask >> i & 1) != 0) std::memcpy(lanes + i, static_cast<const char*>(p) + 4 * i, 4);
+  }
+  return load<__m512i>(lanes);
+}
+inline int reduce_add_epi32(__m512i v) {
+  uint32_t sum = 0;
+  for (int i = 0; i < 16; ++i) sum += bits<U32>(v)[i];
+  return static_cast<int>(sum);
 }
 template <typename V, typename Lanes>
 inline V compress(Mask mask, V v) {
@@ -150,6 +179,16 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
   }
   return bits<__m512i>(wide);
 }
+// Bytes without a sign times bytes with one; no sum of four of these products is cut.
+inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
+  const Bytes x = bits<Bytes>(a);
+  const SignedBytes y = bits<SignedBytes>(b);
+  U32 wide = bits<U32>(sum);
+  for (int i = 0; i < 16; ++i) {
+    for (int j = 4 * i; j < 4 * i + 4; ++j) wide[i] += static_cast<uint32_t>(x[j] * y[j]);
+  }
+  return bits<__m512i>(wide);
+}
 
 }  // namespace emulated
 
@@ -169,6 +208,8 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_castps_si512(v) emulated::bits<__m512i>(v)
 #define _mm512_castsi512_ps(v) emulated::bits<__m512>(v)
 #define _mm512_cmp_ps_mask emulated::cmp_ps_mask
+#define _mm512_cmpeq_epi8_mask emulated::cmpeq_epi8_mask
+#define _mm512_cmpgt_epi32_mask emulated::cmpgt_epi32_mask
 #define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
 #define _mm512_cvtepi32_pd emulated::cvtepi32_pd
 #define _mm512_cvtepi32_ps emulated::cvtepi32_ps
@@ -181,6 +222,7 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_cvtps_pd emulated::cvtps_pd
 #define _mm512_cvtps_ph emulated::cvtps_ph
 #define _mm512_dpbf16_ps emulated::dpbf16_ps
+#define _mm512_dpbusd_epi32 emulated::dpbusd_epi32
 #define _mm512_dpwssd_epi32 emulated::dpwssd_epi32
 #define _mm512_extractf32x8_ps(v, which) emulated::half<__m256>(v, which)
 #define _mm512_extractf64x4_pd(v, which) emulated::half<__m256d>(v, which)
@@ -192,12 +234,18 @@ inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_loadu_si512 emulated::load<__m512i>
 #define _mm512_maskz_compress_epi32 emulated::compress<__m512i, emulated::U32>
 #define _mm512_maskz_compress_ps emulated::compress<__m512, emulated::U32>
+#define _mm512_maskz_loadu_epi32 emulated::maskz_loadu_epi32
+#define _mm512_max_epi32(a, b) \
+  emulated::bits<__m512i>(     \
+      emulated::larger(emulated::bits<emulated::I32>(a), emulated::bits<emulated::I32>(b)))
 #define _mm512_max_pd emulated::max_pd
 #define _mm512_max_ps emulated::max_ps
 #define _mm512_min_pd emulated::min_pd
 #define _mm512_min_ps emulated::min_ps
 #define _mm512_mul_epu32 emulated::mul_epu32
 #define _mm512_mul_pd(a, b) ((a) * (b))
+#define _mm512_reduce_add_epi32 emulated::reduce_add_epi32
+#define _mm512_set1_epi8(v) emulated::bits<__m512i>((v) - emulated::SignedBytes{})
 #define _mm512_set1_epi32 emulated::set1_epi32
 #define _mm512_set1_epi64 emulated::set1_epi64
 #define _mm512_set1_pd emulated::set1_pd

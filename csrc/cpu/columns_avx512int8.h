@@ -1,0 +1,59 @@
+// The operands of the screen by bytes: whole numbers of 8 bits, four to a word.
+//
+// vpdpbusd makes the four products of two words and adds them to what was there, in 32 bits: twice
+// as many at once as of 16 bits. One operand is without sign: the query's numbers are shifted up,
+// and sums start at what that adds to them, negated. On the way they may leave 32 bits and come
+// back.
+#pragma once
+
+#include "cpu/columns_avx512vnni.h"
+
+namespace expansive {
+namespace {
+
+constexpr Elements kBytes = kOneRun;
+
+struct RunSum {
+  __m512i lanes;
+};
+
+inline RunSum start_run(Column starts) { return {starts}; }
+inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
+  const __m512i quad = _mm512_set1_epi32(static_cast<int>(query));
+  return {_mm512_dpbusd_epi32(sum.lanes, quad, column)};
+}
+inline Sum add_run(RunSum run, Sum sum) { return {_mm512_add_epi32(sum.lanes, run.lanes)}; }
+
+inline Sum larger(Sum a, Sum b) { return {_mm512_max_epi32(a.lanes, b.lanes)}; }
+inline uint32_t lanes_above(Sum sum, int32_t number) {
+  return _mm512_cmpgt_epi32_mask(sum.lanes, _mm512_set1_epi32(number));
+}
+inline uint32_t either(uint32_t a, uint32_t b) { return a | b; }
+inline bool any_lane(uint32_t lanes) { return lanes != 0; }
+
+// What bytes do not hold becomes the number below all that they hold.
+inline Double8 store_byte_image(uint32_t* image, Double8 v) {
+  const __m256i whole = whole8(v, -128.0, 128.0);
+  _mm_storel_epi64(reinterpret_cast<__m128i*>(image), _mm256_cvtepi32_epi8(whole));
+  return _mm512_cvtepi32_pd(whole);
+}
+
+// What a run of bytes starts with; false in `fits` if some number is beyond what rows are drawn
+// into.
+inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
+  const __m512i ones = _mm512_set1_epi8(1), beyond = _mm512_set1_epi8(-128);
+  __m512i sums = _mm512_setzero_si512();
+  uint64_t outside = 0;
+  for (int64_t from = 0; from < count; from += 16) {
+    const int64_t left = count - from;
+    const __mmask16 some = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xFFFFu);
+    const __m512i bytes = _mm512_maskz_loadu_epi32(some, words + from);
+    sums = _mm512_dpbusd_epi32(sums, ones, bytes);
+    outside |= _mm512_cmpeq_epi8_mask(bytes, beyond);
+  }
+  fits = fits && outside == 0;
+  return static_cast<uint32_t>(-kBytes.most_byte * _mm512_reduce_add_epi32(sums));
+}
+
+}  // namespace
+}  // namespace expansive
