@@ -69,7 +69,7 @@ class Mutation(NamedTuple):
 
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
-INT8, AVX2_INT8, AVX512_INT8 = "screen_int8.h", "columns_avx2int8.h", "columns_avx512int8.h"
+AVX2_INT8, AVX512_INT8 = "columns_avx2int8.h", "columns_avx512int8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
@@ -108,7 +108,7 @@ MUTATIONS = {
     "bytes of any size": Mutation(AVX2_INT8, "!any_large", "true"),
     "wide bytes of any size": Mutation(AVX512_INT8, "outside == 0", "true"),
     "columns at a whole threshold": Mutation(
-        INT8,
+        "whole_bound.h",
         "static_cast<int32_t>(__builtin_ceilf(threshold)) - 1",
         "static_cast<int32_t>(__builtin_ceilf(threshold))",
     ),

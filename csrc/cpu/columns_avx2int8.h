@@ -18,7 +18,8 @@ struct RunSum {
   __m256i lanes;
 };
 
-inline RunSum start_run(Column starts) { return {starts}; }
+// Sums of a run have too few bits to go on from where all sums start.
+inline RunSum start_run(Column starts, Sum) { return {starts}; }
 // In assembly for the reason in columns_avx2.h.
 inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
   const __m256i quad = _mm256_set1_epi32(static_cast<int>(query));
@@ -28,17 +29,10 @@ inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
       : "x"(column), "x"(quad));
   return sum;
 }
-inline Sum add_run(RunSum run, Sum sum) {
+inline Sum end_run(RunSum run, Sum sum) {
   const __m256i both = _mm256_madd_epi16(run.lanes, _mm256_set1_epi16(1));
   return {_mm256_add_epi32(sum.lanes, both)};
 }
-
-inline Sum larger(Sum a, Sum b) { return {_mm256_max_epi32(a.lanes, b.lanes)}; }
-inline __m256i lanes_above(Sum sum, int32_t number) {
-  return _mm256_cmpgt_epi32(sum.lanes, _mm256_set1_epi32(number));
-}
-inline __m256i either(__m256i a, __m256i b) { return _mm256_or_si256(a, b); }
-inline bool any_lane(__m256i lanes) { return _mm256_movemask_epi8(lanes) != 0; }
 
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   const __m128i low = whole4(v.low, -127.0, 127.0), high = whole4(v.high, -127.0, 127.0);

@@ -17,19 +17,13 @@ struct RunSum {
   __m512i lanes;
 };
 
-inline RunSum start_run(Column starts) { return {starts}; }
+// As wide as all sums, so it goes on from what there is.
+inline RunSum start_run(Column starts, Sum sum) { return {_mm512_add_epi32(sum.lanes, starts)}; }
 inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
   const __m512i quad = _mm512_set1_epi32(static_cast<int>(query));
-  return {_mm512_dpbusd_epi32(sum.lanes, quad, column)};
+  return {multiply_quads(sum.lanes, quad, column)};
 }
-inline Sum add_run(RunSum run, Sum sum) { return {_mm512_add_epi32(sum.lanes, run.lanes)}; }
-
-inline Sum larger(Sum a, Sum b) { return {_mm512_max_epi32(a.lanes, b.lanes)}; }
-inline uint32_t lanes_above(Sum sum, int32_t number) {
-  return _mm512_cmpgt_epi32_mask(sum.lanes, _mm512_set1_epi32(number));
-}
-inline uint32_t either(uint32_t a, uint32_t b) { return a | b; }
-inline bool any_lane(uint32_t lanes) { return lanes != 0; }
+inline Sum end_run(RunSum run, Sum) { return {run.lanes}; }
 
 // What bytes do not hold becomes the number below all that they hold.
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
@@ -48,7 +42,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
     const int64_t left = count - from;
     const __mmask16 some = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xFFFFu);
     const __m512i bytes = _mm512_maskz_loadu_epi32(some, words + from);
-    sums = _mm512_dpbusd_epi32(sums, ones, bytes);
+    sums = multiply_quads(sums, ones, bytes);
     outside |= _mm512_cmpeq_epi8_mask(bytes, beyond);
   }
   fits = fits && outside == 0;

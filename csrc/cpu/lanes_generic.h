@@ -158,6 +158,11 @@ inline Vector minus(Vector v, float threshold) {
   for (int i = 0; i < Vector::kWidth; ++i) v.lane[i] -= threshold;
   return v;
 }
+using Bound = float;
+inline Bound bound_of(float threshold) { return threshold; }
+// At least zero where the bound is reached.
+inline Vector lanes_reaching(Sum sum, Bound bound) { return minus(sum, bound); }
+inline Vector either(Vector a, Vector b) { return larger(a, b); }
 inline Vector subtract(Vector a, Vector b) {
   for (int i = 0; i < Vector::kWidth; ++i) a.lane[i] -= b.lane[i];
   return a;
@@ -179,6 +184,7 @@ inline bool any_not_negative(Vector v) {
   for (int i = 0; i < Vector::kWidth; ++i) any = any || v.lane[i] >= 0.0f;
   return any;
 }
+inline bool any_lane(Vector reaching) { return any_not_negative(reaching); }
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   uint32_t mask = 0;
   for (int i = 0; i < Vector::kWidth; ++i) mask |= uint32_t{v.lane[i] >= threshold} << i;

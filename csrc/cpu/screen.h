@@ -35,16 +35,26 @@ bool collect(const ScreenTask& task, int64_t panel, const Sum* sums, uint32_t qu
   return full;
 }
 
+// The thresholds of a tile's queries, as its sums are compared with them.
+template <int kTileQueries>
+struct Bounds {
+  explicit Bounds(const float* thresholds) {
+    for (int q = 0; q < kTileQueries; ++q) of[q] = bound_of(thresholds[q]);
+  }
+  Bound of[kTileQueries];
+};
+
 // Whether some query of the tile has a column that reaches its threshold.
 template <int kTileQueries, int kVectors>
-inline bool any_near(const ScreenTask& task, const Sum (&sum)[kTileQueries][kVectors]) {
-  Vector nearest = minus(values_of(sum[0][0]), task.thresholds[0]);
-  for (int q = 0; q < kTileQueries; ++q) {
-    Vector best = values_of(sum[q][0]);
-    for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sum[q][v]));
-    nearest = larger(minus(best, task.thresholds[q]), nearest);
-  }
-  return any_not_negative(nearest);
+inline bool any_near(const Bounds<kTileQueries>& bounds, const Sum (&sum)[kTileQueries][kVectors]) {
+  const auto reaching = [&](int q) {
+    Sum best = sum[q][0];
+    for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
+    return lanes_reaching(best, bounds.of[q]);
+  };
+  auto lanes = reaching(0);
+  for (int q = 1; q < kTileQueries; ++q) lanes = either(lanes, reaching(q));
+  return any_lane(lanes);
 }
 
 // Which of them have one, as bits.
@@ -59,31 +69,46 @@ uint32_t queries_near(const ScreenTask& task, const Sum* sums) {
   return queries;
 }
 
-template <int kTileQueries, int kVectors>
-int64_t screen(const ScreenTask& task) {
+// Adds the products of some words to the sums of a tile, and goes on past these words. The loops
+// over a tile have constant lengths and are unrolled whole: sums are registers.
+template <int kTileQueries, int kVectors, typename AnySum>
+[[gnu::always_inline]] inline void multiply_words(const uint32_t*& query, const uint32_t*& columns,
+                                                  int64_t words,
+                                                  AnySum (&sum)[kTileQueries][kVectors]) {
   constexpr int kColumns = kVectors * Vector::kWidth;
-  for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
-    const uint32_t* columns = task.panels + panel * task.words * kColumns;
-    const uint32_t* query = task.queries;
+  for (int64_t j = 0; j < words; ++j, columns += kColumns, query += kTileQueries) {
+    Column column[kVectors];
+    for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
+    for (int q = 0; q < kTileQueries; ++q) {
+      for (int v = 0; v < kVectors; ++v) sum[q][v] = multiply_add(query[q], column[v], sum[q][v]);
+    }
+  }
+}
 
-    // The loops over a tile have constant lengths and are unrolled whole: `sum` is registers.
+// What every sum for a vector of columns starts at.
+template <int kTileQueries, int kVectors, typename AnySum>
+[[gnu::always_inline]] inline void start_at(AnySum start, int v,
+                                            AnySum (&sum)[kTileQueries][kVectors]) {
+  for (int q = 0; q < kTileQueries; ++q) sum[q][v] = start;
+}
+
+// What the sums of a panel start at, for its v-th vector of columns.
+inline Sum start_of(const float* negated_half_norms, int v) {
+  return start_sum(load_vector(negated_half_norms + v * Vector::kWidth));
+}
+
+// sum_panel(query, columns, negated_half_norms, sum) makes the sums of a panel.
+template <int kTileQueries, int kVectors, typename SumPanel>
+[[gnu::always_inline]] inline int64_t screen_panels(const ScreenTask& task,
+                                                    const SumPanel& sum_panel) {
+  constexpr int kColumns = kVectors * Vector::kWidth;
+  const Bounds<kTileQueries> bounds(task.thresholds);
+  for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
     Sum sum[kTileQueries][kVectors];
-    for (int v = 0; v < kVectors; ++v) {
-      const Sum start =
-          start_sum(load_vector(task.negated_half_norms + panel * kColumns + v * Vector::kWidth));
-      for (int q = 0; q < kTileQueries; ++q) sum[q][v] = start;
-    }
-    for (int64_t j = 0; j < task.words; ++j, columns += kColumns, query += kTileQueries) {
-      Column column[kVectors];
-      for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
-      for (int q = 0; q < kTileQueries; ++q) {
-        for (int v = 0; v < kVectors; ++v) {
-          sum[q][v] = multiply_add(query[q], column[v], sum[q][v]);
-        }
-      }
-    }
+    sum_panel(task.queries, task.panels + panel * task.words * kColumns,
+              task.negated_half_norms + panel * kColumns, sum);
     // Most panels hold nothing near: one branch for the whole tile says so.
-    if (!any_near<kTileQueries, kVectors>(task, sum)) continue;
+    if (!any_near<kTileQueries, kVectors>(bounds, sum)) continue;
     Sum sums[kTileQueries * kVectors];
     for (int q = 0; q < kTileQueries; ++q) {
       for (int v = 0; v < kVectors; ++v) sums[q * kVectors + v] = sum[q][v];
@@ -92,6 +117,16 @@ int64_t screen(const ScreenTask& task) {
     if (collect<kTileQueries, kVectors>(task, panel, sums, queries)) return panel + 1;
   }
   return task.end_panel;
+}
+
+template <int kTileQueries, int kVectors>
+int64_t screen(const ScreenTask& task) {
+  return screen_panels<kTileQueries, kVectors>(
+      task, [&](const uint32_t* query, const uint32_t* columns, const float* negated_half_norms,
+                Sum(&sum)[kTileQueries][kVectors]) {
+        for (int v = 0; v < kVectors; ++v) start_at(start_of(negated_half_norms, v), v, sum);
+        multiply_words(query, columns, task.words, sum);
+      });
 }
 
 }  // namespace

@@ -1,7 +1,7 @@
 // The screen by bytes, for data whose neighbours are not so near that bytes cannot tell them apart:
 // the loops of screen.h over numbers of 8 bits, which come in runs (elements.h).
 //
-// Sums of a run stay in registers; where there are several runs, whose sums have 16 bits, they are
+// Sums of a run stay in registers; where they have 16 bits, and there are several runs, they are
 // added after each to those of 32 bits, in memory. Cost: as many multiply-adds as in screen.h, four
 // elements each, and for every run one more of each sum. Out of scope: for which data this pays
 // (roughness.cpp).
@@ -14,96 +14,73 @@ namespace expansive {
 namespace {
 
 constexpr int64_t kRunWords = kBytes.words_per_run;
-constexpr bool kHasRuns = features_per_run(kBytes) < kBytes.most_features;
+constexpr bool kMayHaveRuns = features_per_run(kBytes) < kBytes.most_features;
 
-// The least whole number that reaches a threshold, less one.
-inline int32_t below_threshold(float threshold) {
-  constexpr float kEnd = 0x1p31f;
-  if (!(threshold < kEnd)) return INT32_MAX;
-  if (!(threshold > -kEnd)) return INT32_MIN;  // only columns that pad a panel do not reach it
-  return static_cast<int32_t>(__builtin_ceilf(threshold)) - 1;
-}
+// The compiler would keep some of these in registers, and find too few for a run's sums.
+inline void stay_in_memory(Sum* sums) { asm volatile("" : : "r"(sums) : "memory"); }
 
-// Whether some query of the tile has a sum above its number.
-template <int kTileQueries, int kVectors>
-inline bool any_above(const Sum (&sum)[kTileQueries][kVectors], const int32_t* numbers) {
-  const auto above = [&](int q) {
-    Sum best = sum[q][0];
-    for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
-    return lanes_above(best, numbers[q]);
-  };
-  auto lanes = above(0);
-  for (int q = 1; q < kTileQueries; ++q) lanes = either(lanes, above(q));
-  return any_lane(lanes);
-}
-
-// The products of a run of words, and where the next begins.
+// The products of a run, and where the next begins.
 template <int kTileQueries, int kVectors>
 [[gnu::always_inline]] inline void multiply_run(const uint32_t*& query, const uint32_t*& columns,
-                                                int64_t words,
+                                                int64_t words, const float* negated_half_norms,
                                                 RunSum (&run)[kTileQueries][kVectors]) {
-  constexpr int kColumns = kVectors * Vector::kWidth;
   for (int v = 0; v < kVectors; ++v) {
-    const RunSum start = start_run(load_column(columns + v * Vector::kWidth));
-    for (int q = 0; q < kTileQueries; ++q) run[q][v] = start;
+    start_at(start_run(load_column(columns + v * Vector::kWidth), start_of(negated_half_norms, v)),
+             v, run);
   }
-  columns += kColumns;
+  columns += kVectors * Vector::kWidth;
   query += kTileQueries;
-  for (int64_t j = 0; j < words; ++j, columns += kColumns, query += kTileQueries) {
-    Column column[kVectors];
-    for (int v = 0; v < kVectors; ++v) column[v] = load_column(columns + v * Vector::kWidth);
+  multiply_words(query, columns, words - 1, run);
+}
+
+template <int kTileQueries, int kVectors>
+[[gnu::always_inline]] inline void sum_run(const uint32_t* query, const uint32_t* columns,
+                                           int64_t words, const float* negated_half_norms,
+                                           Sum (&sum)[kTileQueries][kVectors]) {
+  RunSum run[kTileQueries][kVectors];
+  multiply_run(query, columns, words, negated_half_norms, run);
+  for (int q = 0; q < kTileQueries; ++q) {
+    for (int v = 0; v < kVectors; ++v)
+      sum[q][v] = end_run(run[q][v], start_of(negated_half_norms, v));
+  }
+}
+
+template <int kTileQueries, int kVectors>
+[[gnu::always_inline]] inline void sum_runs(const uint32_t* query, const uint32_t* columns,
+                                            int64_t words, const float* negated_half_norms,
+                                            Sum (&sum)[kTileQueries][kVectors]) {
+  Sum sums[kTileQueries * kVectors];
+  for (int v = 0; v < kVectors; ++v) {
+    const Sum start = start_of(negated_half_norms, v);
+    for (int q = 0; q < kTileQueries; ++q) sums[q * kVectors + v] = start;
+  }
+  for (int64_t left = words; left > 0; left -= kRunWords + 1) {
+    stay_in_memory(sums);
+    RunSum run[kTileQueries][kVectors];
+    multiply_run(query, columns, left <= kRunWords ? left : kRunWords + 1, negated_half_norms, run);
     for (int q = 0; q < kTileQueries; ++q) {
-      for (int v = 0; v < kVectors; ++v) run[q][v] = multiply_add(query[q], column[v], run[q][v]);
+      for (int v = 0; v < kVectors; ++v) {
+        sums[q * kVectors + v] = end_run(run[q][v], sums[q * kVectors + v]);
+      }
     }
+  }
+  stay_in_memory(sums);
+  for (int q = 0; q < kTileQueries; ++q) {
+    for (int v = 0; v < kVectors; ++v) sum[q][v] = sums[q * kVectors + v];
   }
 }
 
 template <int kTileQueries, int kVectors>
 int64_t screen_int8(const ScreenTask& task) {
-  constexpr int kColumns = kVectors * Vector::kWidth;
-  int32_t below[kTileQueries];
-  for (int q = 0; q < kTileQueries; ++q) below[q] = below_threshold(task.thresholds[q]);
-  Sum stored[kTileQueries * kVectors];
-  for (int64_t panel = task.first_panel; panel < task.end_panel; ++panel) {
-    const uint32_t* columns = task.panels + panel * task.words * kColumns;
-    const uint32_t* query = task.queries;
-    const float* negated = task.negated_half_norms + panel * kColumns;
-    RunSum run[kTileQueries][kVectors];
-    Sum sum[kTileQueries][kVectors];
-    if (!kHasRuns || task.words <= kRunWords + 1) {
-      multiply_run(query, columns, task.words - 1, run);
-      for (int v = 0; v < kVectors; ++v) {
-        const Sum start = start_sum(load_vector(negated + v * Vector::kWidth));
-        for (int q = 0; q < kTileQueries; ++q) sum[q][v] = add_run(run[q][v], start);
-      }
-    } else {
-      // The compiler would keep some of these in registers, and find too few for a run's sums.
-      Sum* sums = stored;
-      asm volatile("" : "+r"(sums) : : "memory");
-      for (int v = 0; v < kVectors; ++v) {
-        const Sum start = start_sum(load_vector(negated + v * Vector::kWidth));
-        for (int q = 0; q < kTileQueries; ++q) sums[q * kVectors + v] = start;
-      }
-      for (int64_t left = task.words; left > 0; left -= kRunWords + 1) {
-        multiply_run(query, columns, left <= kRunWords ? left - 1 : kRunWords, run);
-        for (int q = 0; q < kTileQueries; ++q) {
-          for (int v = 0; v < kVectors; ++v) {
-            sums[q * kVectors + v] = add_run(run[q][v], sums[q * kVectors + v]);
-          }
-        }
-      }
-      for (int q = 0; q < kTileQueries; ++q) {
-        for (int v = 0; v < kVectors; ++v) sum[q][v] = sums[q * kVectors + v];
-      }
-    }
-    if (!any_above<kTileQueries, kVectors>(sum, below)) continue;
-    for (int q = 0; q < kTileQueries; ++q) {
-      for (int v = 0; v < kVectors; ++v) stored[q * kVectors + v] = sum[q][v];
-    }
-    const uint32_t queries = queries_near<kTileQueries, kVectors>(task, stored);
-    if (collect<kTileQueries, kVectors>(task, panel, stored, queries)) return panel + 1;
+  using Sums = Sum[kTileQueries][kVectors];
+  if (kMayHaveRuns && task.words > kRunWords + 1) {
+    return screen_panels<kTileQueries, kVectors>(
+        task, [&](const uint32_t* query, const uint32_t* columns, const float* negated_half_norms,
+                  Sums& sum) { sum_runs(query, columns, task.words, negated_half_norms, sum); });
   }
-  return task.end_panel;
+  return screen_panels<kTileQueries, kVectors>(
+      task, [&](const uint32_t* query, const uint32_t* columns, const float* negated_half_norms,
+                Sums& sum) { sum_run(query, columns, task.words, negated_half_norms, sum); });
 }
 
 // Writes what each run starts with; false if the image is beyond what rows are drawn into.

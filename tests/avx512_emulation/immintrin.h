@@ -171,24 +171,6 @@ inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
   }
   return sum;
 }
-inline __m512i dpwssd_epi32(__m512i sum, __m512i a, __m512i b) {
-  const Signed16 x = bits<Signed16>(a), y = bits<Signed16>(b);
-  U32 wide = bits<U32>(sum);
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 2 * i; j < 2 * i + 2; ++j) wide[i] += static_cast<uint32_t>(x[j] * y[j]);
-  }
-  return bits<__m512i>(wide);
-}
-// Bytes without a sign times bytes with one; no sum of four of these products is cut.
-inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
-  const Bytes x = bits<Bytes>(a);
-  const SignedBytes y = bits<SignedBytes>(b);
-  U32 wide = bits<U32>(sum);
-  for (int i = 0; i < 16; ++i) {
-    for (int j = 4 * i; j < 4 * i + 4; ++j) wide[i] += static_cast<uint32_t>(x[j] * y[j]);
-  }
-  return bits<__m512i>(wide);
-}
 
 }  // namespace emulated
 
@@ -222,8 +204,6 @@ inline __m512i dpbusd_epi32(__m512i sum, __m512i a, __m512i b) {
 #define _mm512_cvtps_pd emulated::cvtps_pd
 #define _mm512_cvtps_ph emulated::cvtps_ph
 #define _mm512_dpbf16_ps emulated::dpbf16_ps
-#define _mm512_dpbusd_epi32 emulated::dpbusd_epi32
-#define _mm512_dpwssd_epi32 emulated::dpwssd_epi32
 #define _mm512_extractf32x8_ps(v, which) emulated::half<__m256>(v, which)
 #define _mm512_extractf64x4_pd(v, which) emulated::half<__m256d>(v, which)
 #define _mm512_extracti64x4_epi64(v, which) emulated::half<__m256i>(v, which)
