@@ -197,6 +197,11 @@ def test_classes_and_codes(backend: str) -> None:
     assert index.codes.tolist() == [1, 0, 2, 0]
 
 
+def test_an_expectation_that_is_no_relation_is_refused() -> None:
+    with pytest.raises(ValueError, match="unknown expected_relation 'foe'; choose one of"):
+        ex.Index(np.eye(3), expected_relation="foe")
+
+
 @pytest.mark.parametrize("expected", [0, -1, 2.5, "many"])
 @pytest.mark.parametrize("name", ["expected_queries", "expected_k"])
 def test_an_expectation_that_is_no_count_is_refused(name: str, expected: Any) -> None:

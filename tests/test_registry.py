@@ -68,15 +68,15 @@ def test_the_compiled_backend_hands_on_threads_and_memory(monkeypatch: pytest.Mo
 
         return made
 
-    core, threads, budget, expected = cpu._core, 3, 1 << 22, (7, 2)
+    core, threads, budget, expected = cpu._core, 3, 1 << 22, registry.Expected(7, 2, "enemy")
     names = {name: watched(core, name) for name in ("scan", "fingerprint", "interpolate")}
     index, tables = with_watched("Index", "search"), with_watched("PartnerTables", "synthesize")
     monkeypatch.setattr(cpu, "_core", SimpleNamespace(**names, Index=index, PartnerTables=tables))
 
     x, out = arrays.as_rows(2 * X), arrays.as_rows(np.empty((2, 4), np.float32))
     codes, rows = np.array(Y), np.arange(4)
-    made = cpu.build_index(x, 2.0, codes, 2, "cosine", *expected, threads, budget)
-    assert (given["Index"][2], given["Index"][-4:]) == (2.0, (*expected, threads, budget))
+    made = cpu.build_index(x, 2.0, codes, 2, "cosine", expected, threads, budget)
+    assert (given["Index"][2], given["Index"][-5:]) == (2.0, (*expected, threads, budget))
     made.search(x, codes, rows, 1, "enemy", threads, budget)
     assert given["search"][-2:] == (threads, budget)
     start = np.array([0, 1])

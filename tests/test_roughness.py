@@ -26,9 +26,13 @@ def built(
     k: int = 10,
     n_queries: int = N,
     basis: NDArray[np.float32] | None = None,
+    codes: NDArray[np.int64] | None = None,
+    relation: str = "any",
 ) -> str:
+    expected, largest = (n_queries, k, relation), float(np.abs(x).max())
+    n_classes = 0 if codes is None else int(codes.max()) + 1
     index = _core.Index(
-        x, "float32", float(np.abs(x).max()), None, 0, "euclidean", basis, n_queries, k, 2, 1 << 30
+        x, "float32", largest, codes, n_classes, "euclidean", basis, *expected, 2, 1 << 30
     )
     return index.isa
 
@@ -73,6 +77,9 @@ def test_bytes_screen_only_where_they_save_work() -> None:
     assert built(x, n_queries=16) == finer  # looked at as they are
     assert built(x, n_queries=17) == best
     assert built(x[:8000]) == finer
+    classes = np.arange(N) % 8
+    assert built(x, codes=classes, relation="enemy") == best
+    assert built(x, codes=classes, relation="friend") == finer
     assert built(x, basis=np.eye(4, D, dtype=np.float32)) == finer
 
 

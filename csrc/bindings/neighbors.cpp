@@ -18,11 +18,13 @@ class Index {
  public:
   Index(py::array x, const std::string& dtype, double largest, std::optional<Int64Array> codes,
         int64_t n_classes, const std::string& metric, const std::optional<FloatMatrix>& basis,
-        int64_t expected_queries, int64_t expected_k, int threads, int64_t memory_budget)
+        int64_t expected_queries, int64_t expected_k, const std::string& expected_relation,
+        int threads, int64_t memory_budget)
       : x_(std::move(x)), wide_(parse_dtype(dtype) == DType::float64) {
     const Rows rows = view(x_, dtype);
     const int64_t* classes = data_or_null(codes, rows.n);
     const Metric parsed = parse_metric(metric);
+    const Expected expected{expected_queries, expected_k, parse_relation(expected_relation)};
     Basis directions;
     if (basis) {
       check(basis->ndim() == 2 && basis->shape(1) == rows.d, "the basis does not fit the rows");
@@ -30,8 +32,8 @@ class Index {
     }
     index_ = without_gil([&](Interrupt& interrupt) {
       return std::make_unique<NeighborIndex>(rows, largest, classes, n_classes, parsed, directions,
-                                             Expected{expected_queries, expected_k},
-                                             Resources{threads, memory_budget}, interrupt);
+                                             expected, Resources{threads, memory_budget},
+                                             interrupt);
     });
   }
 
@@ -92,11 +94,12 @@ FloatMatrix multiply_arrays(const StridedFloats& a, const StridedFloats& b, int 
 void register_neighbors(py::module_& module) {
   py::class_<Index>(module, "Index")
       .def(py::init<py::array, const std::string&, double, std::optional<Int64Array>, int64_t,
-                    const std::string&, const std::optional<FloatMatrix>&, int64_t, int64_t, int,
-                    int64_t>(),
+                    const std::string&, const std::optional<FloatMatrix>&, int64_t, int64_t,
+                    const std::string&, int, int64_t>(),
            py::arg("x"), py::arg("dtype"), py::arg("largest"), py::arg("codes"),
            py::arg("n_classes"), py::arg("metric"), py::arg("basis"), py::arg("expected_queries"),
-           py::arg("expected_k"), py::arg("threads"), py::arg("memory_budget"))
+           py::arg("expected_k"), py::arg("expected_relation"), py::arg("threads"),
+           py::arg("memory_budget"))
       .def_property_readonly("isa", &Index::isa)
       .def("search", &Index::search, py::arg("queries"), py::arg("dtype"), py::arg("codes"),
            py::arg("own_rows"), py::arg("k"), py::arg("relation"), py::arg("threads"),

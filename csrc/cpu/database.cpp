@@ -44,13 +44,23 @@ void check_basis(const Basis& basis, int64_t d) {
         "the basis is not finite, or longer than 2^20");
 }
 
+// How many rows the class of a row has: the mean over rows.
+int64_t count_friends(const int64_t* codes, int64_t n, int64_t n_classes) {
+  std::vector<double> sizes(static_cast<size_t>(n_classes));
+  for (int64_t i = 0; i < n; ++i) sizes[static_cast<size_t>(codes[i])] += 1.0;
+  double pairs = 0.0;
+  for (const double size : sizes) pairs += size * size;
+  return static_cast<int64_t>(pairs / static_cast<double>(n));
+}
+
 // Bytes only for some k, and only where they pay or the caller's environment asks for them.
 Screening choose_screening(const Rows& rows, const Kernels& best,
                            const std::vector<double>& row_scales, const Extent& extent,
-                           double largest, int64_t k, int threads, Interrupt& interrupt) {
+                           double largest, int64_t k, int64_t searched, int threads,
+                           Interrupt& interrupt) {
   if (best.finer != nullptr && k > 0 && rows.d <= best.elements.most_features) {
     const Roughness found = find_roughness(rows, best, row_scales, extent, k, threads, interrupt);
-    const bool pays = isa_is_given() || bytes_pay(found, rows.n, rows.d, k);
+    const bool pays = isa_is_given() || bytes_pay(found, searched, rows.d, k);
     if (found.scale > 0.0 && pays) return {&best, found.scale};
   }
   const Kernels& fine = finest(best);
@@ -95,9 +105,12 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
     largest = 1.0;
   }
   const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
+  const bool among_friends = expected.relation == Relation::friendly && codes != nullptr;
+  const int64_t searched = among_friends ? count_friends(codes, rows.n, n_classes) : rows.n;
   const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
-  const auto [table, scale] = choose_screening(rows, best, row_scales, extent, largest,
-                                               may_be_rough ? expected.k : 0, threads, interrupt);
+  const auto [table, scale] =
+      choose_screening(rows, best, row_scales, extent, largest, may_be_rough ? expected.k : 0,
+                       searched, threads, interrupt);
   const Kernels& chosen = *table;
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;

@@ -15,6 +15,7 @@ class Index:
         basis: NDArray[np.float32] | None,
         expected_queries: int,
         expected_k: int,
+        expected_relation: str,
         threads: int,
         memory_budget: int,
     ) -> None: ...

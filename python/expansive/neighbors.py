@@ -14,6 +14,7 @@ from expansive.backends.registry import (
     METRICS,
     RELATIONS,
     Backend,
+    Expected,
     backend_for,
     default_backend_name,
 )
@@ -61,6 +62,8 @@ class Index:
     expected_k : int, optional
         About how many rows each query will ask for. Decides how roughly the CPU may look at rows
         first, never the result.
+    expected_relation : {"any", "enemy", "friend"}
+        The relation that most searches will ask for. Decides the same: friends are few.
 
     Attributes
     ----------
@@ -95,6 +98,7 @@ class Index:
         memory_budget: int | None = None,
         expected_queries: int | None = None,
         expected_k: int = 10,
+        expected_relation: str = "any",
     ) -> None:
         self._backend_name = backend
         self._backend = backend_for(x, backend)
@@ -105,6 +109,7 @@ class Index:
             expected_queries = arguments.as_count(expected_queries, "expected_queries")
             expected_queries = min(expected_queries, _MOST_QUERIES)
         expected_k = arguments.as_k(expected_k, "expected_k")
+        expected_relation = arguments.as_choice(expected_relation, RELATIONS, "expected_relation")
         self.rows, largest = _checked_rows(x, "x", self._backend, self._metric, self._threads)
         self.classes: NDArray[Any] | None = None
         self.codes: NDArray[np.int64] | None = None
@@ -118,8 +123,11 @@ class Index:
             self.codes,
             n_classes,
             self._metric,
-            len(self.rows.data) if expected_queries is None else expected_queries,
-            expected_k,
+            Expected(
+                len(self.rows.data) if expected_queries is None else expected_queries,
+                expected_k,
+                expected_relation,
+            ),
             self._threads,
             self._budget,
         )
@@ -303,6 +311,7 @@ def neighbors(
         memory_budget=memory_budget,
         expected_queries=None if queries is None else max(1, len(queries)),
         expected_k=k,
+        expected_relation=relation,
     )
     return index.search_rows(queries, k, relation)
 

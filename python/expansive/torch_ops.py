@@ -189,9 +189,8 @@ def generate(plan: SynthesisPlan, x: Tensor, start: int = 0, stop: int | None = 
 def _nearest(
     x: Tensor, codes: Tensor | None, k: int, relation: str, metric: str
 ) -> tuple[Tensor, Tensor]:
-    found: tuple[Tensor, Tensor] = Index(x, codes, metric=metric, expected_k=k).search_rows(
-        None, k, relation
-    )
+    index = Index(x, codes, metric=metric, expected_k=k, expected_relation=relation)
+    found: tuple[Tensor, Tensor] = index.search_rows(None, k, relation)
     return found
 
 

@@ -40,6 +40,7 @@ struct Basis {
 struct Expected {
   int64_t queries;
   int64_t k = 10;
+  Relation relation = Relation::any;
 };
 
 struct Resources {

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expansive import _core
 from expansive.arrays import Rows
-from expansive.backends.registry import Partners, RowNumbers, picked_and_first
+from expansive.backends.registry import Expected, Partners, RowNumbers, picked_and_first
 from expansive.backends.rotation import find_basis
 
 TAKES_DEVICE_ARRAYS = False
@@ -66,12 +66,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    expected_queries: int,
-    expected_k: int,
+    expected: Expected,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
+    """Make rows ready for the searches expected."""
     return Index(
         _core.Index(
             x.data,
@@ -80,9 +79,8 @@ def build_index(
             codes,
             n_classes,
             metric,
-            find_basis(x, metric, expected_queries, threads),
-            expected_queries,
-            expected_k,
+            find_basis(x, metric, expected.queries, threads),
+            *expected,
             threads,
             memory_budget,
         )

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from expansive.arrays import DeviceArray, Rows
 from expansive.backends import cpu
-from expansive.backends.registry import BackendIndex, Partners, RowNumbers
+from expansive.backends.registry import BackendIndex, Expected, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = True
 
@@ -71,8 +71,7 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    expected_queries: int,
-    expected_k: int,
+    expected: Expected,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import Rows
-from expansive.backends.registry import Partners, RowNumbers
+from expansive.backends.registry import Expected, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = False
 
@@ -229,12 +229,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    expected_queries: int,
-    expected_k: int,
+    expected: Expected,
     threads: int,
     memory_budget: int,
 ) -> Index:
-    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
+    """Make rows ready for the searches expected."""
     return Index(_metric_rows(to_float64(x), metric), codes, metric, x.dtype == "float64")
 
 

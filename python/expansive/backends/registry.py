@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,14 @@ _MODULES = {
 }
 _PREFERRED = ("cpu", "reference")
 _PREFERRED_ON_DEVICE = ("cuda", "triton", *_PREFERRED)
+
+
+class Expected(NamedTuple):
+    """About what an index will be asked for: how many queries, for how many rows, related how."""
+
+    queries: int
+    k: int
+    relation: str
 
 
 RowNumbers = range | NDArray[np.int64]
@@ -113,12 +121,11 @@ class Backend(Protocol):
         codes: NDArray[np.int64] | None,
         n_classes: int,
         metric: str,
-        expected_queries: int,
-        expected_k: int,
+        expected: Expected,
         threads: int,
         memory_budget: int,
     ) -> BackendIndex:
-        """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
+        """Make rows ready for the searches expected, which change no result."""
 
     def draw(
         self, partners: Partners, rows: RowNumbers, weight_dtype: type[np.floating[Any]]

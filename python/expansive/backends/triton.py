@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from expansive.arrays import Rows
-from expansive.backends.registry import BackendIndex, Partners, RowNumbers
+from expansive.backends.registry import BackendIndex, Expected, Partners, RowNumbers
 
 TAKES_DEVICE_ARRAYS = True
 
@@ -98,12 +98,11 @@ def build_index(
     codes: NDArray[np.int64] | None,
     n_classes: int,
     metric: str,
-    expected_queries: int,
-    expected_k: int,
+    expected: Expected,
     threads: int,
     memory_budget: int,
 ) -> BackendIndex:
-    """Make rows ready for about `expected_queries` queries of `expected_k` rows."""
+    """Make rows ready for the searches expected."""
     from expansive.backends import triton_neighbors
 
     return triton_neighbors.build_index(x, largest, codes, metric, memory_budget)

@@ -50,7 +50,7 @@ class Draft:
         self.rows = {label: rows[position[label]] for label in self._sizes}
         self._classes = classes[[position[label] for label in self._sizes]]
 
-    def index(self, searched: Classes, k: int) -> Index:
+    def index(self, searched: Classes, k: int, relation: str) -> Index:
         """Make the rows ready to search for some, which refuses rows that are not finite."""
         return Index(
             self._x,
@@ -59,6 +59,7 @@ class Draft:
             threads=self._threads,
             expected_queries=max(1, sum(map(len, searched.values()))),
             expected_k=k,
+            expected_relation=relation,
         )
 
     def require_finite(self) -> None:

@@ -131,10 +131,10 @@ class SynthesisPlan:
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         if enemies == "nearest":
             drawn = draft.drawn_rows()
-            found = partners.nearest(draft.index(drawn, k), drawn, k, "enemy")
+            found = partners.nearest(draft.index(drawn, k, "enemy"), drawn, k, "enemy")
             tables = draft.among_all(found)
         else:
-            index = draft.index(draft.rows, k)
+            index = draft.index(draft.rows, k, "any")
             tables = partners.neighborhood(index, draft.rows, k, reference_compat)
         return cls(draft.finish(tables), backend, threads)
 
@@ -159,7 +159,7 @@ class SynthesisPlan:
         k = arguments.as_k(k)
         draft = Draft(x, y, sampling_strategy, expansion, seed, backend, threads)
         drawn = draft.drawn_rows()
-        tables = draft.among_all(partners.friends(draft.index(drawn, k), drawn, k))
+        tables = draft.among_all(partners.friends(draft.index(drawn, k, "friend"), drawn, k))
         return cls(draft.finish(tables), backend, threads)
 
     @classmethod
