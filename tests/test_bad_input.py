@@ -396,14 +396,17 @@ def test_the_extension_refuses_what_its_callers_must_not_pass(
         search_by_hand(**given)
 
 
+@pytest.mark.parametrize("relation", ["any", "friend"])
 @pytest.mark.parametrize("code", [-1, 2, 10**9])
-def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(code: int) -> None:
-    x, budget = np.eye(3), 1 << 20
+def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(
+    code: int, relation: str
+) -> None:
+    x, expected, budget = np.eye(3), (3, 1, relation), 1 << 20
     right = np.array([0, 1, 0])
     wrong = np.array([0, code, 0])
     with pytest.raises(ValueError, match=rf"row 1 has the code {code}"):
-        _core.Index(x, "float64", 1.0, wrong, 2, "euclidean", None, 3, 1, 1, budget)
-    index = _core.Index(x, "float64", 1.0, right, 2, "euclidean", None, 3, 1, 1, budget)
+        _core.Index(x, "float64", 1.0, wrong, 2, "euclidean", None, *expected, 1, budget)
+    index = _core.Index(x, "float64", 1.0, right, 2, "euclidean", None, *expected, 1, budget)
     for codes, own_rows, match in (
         (wrong - (code < 0), None, "query codes"),
         (right, wrong * 2 - (code < 0), "own_rows"),
@@ -414,5 +417,8 @@ def test_the_extension_refuses_numbers_that_lead_out_of_its_tables(code: int) ->
 
 def search_by_hand(largest: float, threads: int, k: int, relation: str) -> None:
     x, codes, budget = np.eye(3), np.zeros(3, np.int64), 1 << 20
-    index = _core.Index(x, "float64", largest, None, 0, "euclidean", None, 3, 1, threads, budget)
+    expected = (3, 1, "any")
+    index = _core.Index(
+        x, "float64", largest, None, 0, "euclidean", None, *expected, threads, budget
+    )
     index.search(x, "float64", codes, None, k, relation, 1, budget)

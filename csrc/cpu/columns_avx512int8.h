@@ -25,7 +25,8 @@ inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
 }
 inline Sum end_run(RunSum run, Sum) { return {run.lanes}; }
 
-// What bytes do not hold becomes the number below all that they hold.
+// Numbers for which a row must be drawn in become one that start_word tells from all others; what
+// is returned means nothing then.
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   const __m256i whole = whole8(v, -128.0, 128.0);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(image), _mm256_cvtepi32_epi8(whole));

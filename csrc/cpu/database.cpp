@@ -44,13 +44,15 @@ void check_basis(const Basis& basis, int64_t d) {
         "the basis is not finite, or longer than 2^20");
 }
 
-// How many rows the class of a row has: the mean over rows.
-int64_t count_friends(const int64_t* codes, int64_t n, int64_t n_classes) {
-  std::vector<double> sizes(static_cast<size_t>(n_classes));
-  for (int64_t i = 0; i < n; ++i) sizes[static_cast<size_t>(codes[i])] += 1.0;
+// About how many rows a query searches: of friends, those of its class, in the mean over all rows.
+int64_t count_searched(const Grouping& grouping, Relation relation) {
+  if (relation != Relation::friendly) return grouping.size();
   double pairs = 0.0;
-  for (const double size : sizes) pairs += size * size;
-  return static_cast<int64_t>(pairs / static_cast<double>(n));
+  for (const Range& friends : grouping.classes()) {
+    const double size = static_cast<double>(friends.end - friends.begin);
+    pairs += size * size;
+  }
+  return static_cast<int64_t>(pairs / static_cast<double>(grouping.size()));
 }
 
 // Bytes only for some k, and only where they pay or the caller's environment asks for them.
@@ -98,6 +100,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   check(rows.d <= kMostFeatures, "rows have more than 2^20 features");
   check(largest >= 0.0 && largest <= kLargestValue, "rows hold values beyond 2^500; rescale them");
   check_basis(basis, rows.d);
+  Grouping grouping(codes, rows.n, n_classes);
   const Kernels& best = kernels();
   std::vector<double> row_scales;
   if (metric == Metric::cosine) {
@@ -105,8 +108,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
     largest = 1.0;
   }
   const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
-  const bool among_friends = expected.relation == Relation::friendly && codes != nullptr;
-  const int64_t searched = among_friends ? count_friends(codes, rows.n, n_classes) : rows.n;
+  const int64_t searched = count_searched(grouping, expected.relation);
   const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
   const auto [table, scale] =
       choose_screening(rows, best, row_scales, extent, largest, may_be_rough ? expected.k : 0,
@@ -120,7 +122,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   return {rows,
           metric,
           &chosen,
-          Grouping(codes, rows.n, n_classes),
+          std::move(grouping),
           std::move(images),
           std::move(bytes),
           space,

@@ -28,7 +28,7 @@ inline constexpr double kMostWhole = 32767.0;  // what 16 bits hold, should a ro
 inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 
 // Bytes come in runs, each after a word with what its sums start at. For the processor's sake
-// queries are shifted to be positive.
+// queries are shifted to have no negative ones.
 //
 // Runs whose sums have 16 bits: of 64 features, of which the first two and the last two of every
 // word make a lane each. Lanes lie within a radius, so that two lanes' products sum up to 2^15 at
@@ -63,8 +63,8 @@ inline uint32_t query_word(const Elements& elements, uint32_t word) {
   return ((word & ~kSigns) + shift) ^ (word & kSigns);  // no byte's carry reaches the next
 }
 
-// A half norm that no row has: with it a column reaches no threshold that a limit has set. Finite,
-// and in whole numbers small enough for the sums of any two images.
+// A half norm that no row has: with it a column reaches hardly any threshold. Finite, and in
+// whole numbers small enough for the sums of any two images.
 constexpr float hiding_half_norm(const Elements& elements) {
   return elements.whole ? 0x1p30f : 0x1p110f;
 }
