@@ -36,9 +36,10 @@ Attack rounded_where_drawn(Random& random) {
 }
 
 // A lane of a row is as long as bytes can be summed over, a neighbour's hardly longer, a third row
-// lies near both. Rows that lose nothing fix the scale at 1; others are near, but farther.
+// lies near both, and some others, so many that not all of them are measured. Rows that lose
+// nothing fix the scale at 1; others are near, but farther.
 Attack hardly_too_long(Random& random) {
-  const int64_t n = 1500, d = 128, at[] = {500, 1490, 700};
+  const int64_t n = 1500, d = 256, at[] = {500, 1490, 700};
   Matrix x = make(
       n, d, [&](int64_t, int64_t) { return whole(random, 0, 9) == 0 ? whole(random, -3, 3) : 0; });
   std::vector<int64_t> lane;
@@ -60,6 +61,12 @@ Attack hardly_too_long(Random& random) {
   for (int64_t i = 4; i < n; i += 8) {
     fill(i, 59.0, 20, 6);
     for (int times = 0; times < 3; ++times) x.row(i)[64 + whole(random, 0, 63)] += 1.0;
+  }
+  for (int64_t i = 12; i < n; i += 60) {
+    fill(i, 60.0, 31, 1);
+    for (int times = 0; times < 4; ++times) {
+      x.row(i)[lane[static_cast<size_t>(whole(random, 9, 30))]] = 3.0;
+    }
   }
   fill(at[0], 60.0, 31, 1);
   fill(at[1], 60.0, 32, 0);

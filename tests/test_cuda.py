@@ -42,7 +42,7 @@ from cases import (
 from expansive import backends
 from expansive.arrays import DeviceArray, Rows, as_rows
 from expansive.backends import cuda, reference
-from expansive.backends.registry import Partners, get_backend
+from expansive.backends.registry import Expected, Partners, get_backend
 from test_philox import ROWS, SEEDS, draw_by_hand, tables
 
 HERE = Path(__file__).parent
@@ -357,7 +357,14 @@ def test_rows_on_the_device_give_results_there(emulated: ModuleType) -> None:
     assert cuda.scan(rows, 1) == reference.scan(as_rows(x), 1)
     assert cuda.fingerprint(rows, 1) == reference.fingerprint(as_rows(x), 1)
     index = cuda.build_index(
-        rows, float(np.abs(x).max()), codes, 3, "euclidean", 57, 4, 1, MINIMUM_BUDGET
+        rows,
+        float(np.abs(x).max()),
+        codes,
+        3,
+        "euclidean",
+        Expected(57, 4, "enemy"),
+        1,
+        MINIMUM_BUDGET,
     )
     found = index.search(rows, codes, np.arange(57), 4, "enemy", 1, MINIMUM_BUDGET)
     assert all(isinstance(array, DeviceArray) for array in found)
