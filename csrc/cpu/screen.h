@@ -59,12 +59,12 @@ inline bool any_near(const Bounds<kTileQueries>& bounds, const Sum (&sum)[kTileQ
 
 // Which of them have one, as bits.
 template <int kTileQueries, int kVectors>
-uint32_t queries_near(const ScreenTask& task, const Sum* sums) {
+uint32_t queries_near(const Bounds<kTileQueries>& bounds, const Sum* sums) {
   uint32_t queries = 0;
   for (int q = 0; q < kTileQueries; ++q) {
-    Vector best = values_of(sums[q * kVectors]);
-    for (int v = 1; v < kVectors; ++v) best = larger(best, values_of(sums[q * kVectors + v]));
-    queries |= (lanes_at_least(best, task.thresholds[q]) != 0 ? 1u : 0u) << q;
+    Sum best = sums[q * kVectors];
+    for (int v = 1; v < kVectors; ++v) best = larger(best, sums[q * kVectors + v]);
+    queries |= (any_lane(lanes_reaching(best, bounds.of[q])) ? 1u : 0u) << q;
   }
   return queries;
 }
@@ -113,7 +113,7 @@ template <int kTileQueries, int kVectors, typename SumPanel>
     for (int q = 0; q < kTileQueries; ++q) {
       for (int v = 0; v < kVectors; ++v) sums[q * kVectors + v] = sum[q][v];
     }
-    const uint32_t queries = queries_near<kTileQueries, kVectors>(task, sums);
+    const uint32_t queries = queries_near<kTileQueries, kVectors>(bounds, sums);
     if (collect<kTileQueries, kVectors>(task, panel, sums, queries)) return panel + 1;
   }
   return task.end_panel;
