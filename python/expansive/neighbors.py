@@ -62,7 +62,7 @@ class Index:
     expected_k : int, optional
         About how many rows each query will ask for. Decides how roughly the CPU may look at rows
         first, never the result.
-    expected_relation : {"any", "enemy", "friend"}
+    expected_relation : {"any", "enemy", "friend"}, optional
         The relation that most searches will ask for. Decides the same: friends are few.
 
     Attributes

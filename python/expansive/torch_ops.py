@@ -21,12 +21,10 @@ import_extra("torch", "train")
 import torch  # noqa: E402
 from torch import Tensor  # noqa: E402
 
-from expansive.arguments import as_choice  # noqa: E402
 from expansive.arrays import DTYPES, as_rows  # noqa: E402
 from expansive.backends import cpu  # noqa: E402
 from expansive.backends.reference import two_product, two_sum  # noqa: E402
-from expansive.backends.registry import RELATIONS  # noqa: E402
-from expansive.neighbors import Index  # noqa: E402
+from expansive.neighbors import neighbors  # noqa: E402
 
 if TYPE_CHECKING:
     from expansive.synthesis import SynthesisPlan
@@ -191,9 +189,7 @@ def generate(plan: SynthesisPlan, x: Tensor, start: int = 0, stop: int | None = 
 def _nearest(
     x: Tensor, codes: Tensor | None, k: int, relation: str, metric: str
 ) -> tuple[Tensor, Tensor]:
-    as_choice(relation, RELATIONS, "relation")
-    index = Index(x, codes, metric=metric, expected_k=k, expected_relation=relation)
-    found: tuple[Tensor, Tensor] = index.search_rows(None, k, relation)
+    found: tuple[Tensor, Tensor] = neighbors(x, codes, k, relation, metric=metric)
     return found
 
 
