@@ -6,6 +6,8 @@
 // them, negated. On the way they may leave 16 bits and come back.
 #pragma once
 
+#include <cstring>
+
 #include "cpu/columns_avx2.h"
 
 namespace expansive {

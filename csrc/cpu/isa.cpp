@@ -30,14 +30,15 @@ std::vector<const Kernels*> tables() {
                       __builtin_cpu_supports("avx512vl");
   if (avx2) all.insert(all.end(), {&kernels_avx2, &kernels_avx2int8});
   if (avx512) all.push_back(&kernels_avx512);
-  if (avx512 && __builtin_cpu_supports("avx512vnni")) all.push_back(&kernels_avx512vnni);
+  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
+  if (vnni) all.push_back(&kernels_avx512vnni);
   if (avx512 && __builtin_cpu_supports("avx512bf16")) all.push_back(&kernels_avx512bf16);
   // Intel multiplies bfloat16 at half the rate of whole numbers (benchmarks/RESULTS.md).
   if (all.back() == &kernels_avx512bf16 && __builtin_cpu_is("intel")) {
     std::stable_partition(all.begin(), all.end(),
                           [](const Kernels* table) { return table != &kernels_avx512vnni; });
   }
-  if (avx512 && __builtin_cpu_supports("avx512vnni")) {
+  if (vnni) {
     // The kernels for rows that bytes are too rough for are the best of those before.
     static const Kernels bytes = [](Kernels table, const Kernels* finer) {
       table.finer = finer;

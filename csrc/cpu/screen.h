@@ -44,16 +44,21 @@ struct Bounds {
   Bound of[kTileQueries];
 };
 
+// The lanes of one query in which some of its sums reaches its threshold.
+template <int kVectors>
+[[gnu::always_inline]] inline auto lanes_near(const Sum* sums, Bound bound) {
+  Sum best = sums[0];
+  for (int v = 1; v < kVectors; ++v) best = larger(best, sums[v]);
+  return lanes_reaching(best, bound);
+}
+
 // Whether some query of the tile has a column that reaches its threshold.
 template <int kTileQueries, int kVectors>
 inline bool any_near(const Bounds<kTileQueries>& bounds, const Sum (&sum)[kTileQueries][kVectors]) {
-  const auto reaching = [&](int q) {
-    Sum best = sum[q][0];
-    for (int v = 1; v < kVectors; ++v) best = larger(best, sum[q][v]);
-    return lanes_reaching(best, bounds.of[q]);
-  };
-  auto lanes = reaching(0);
-  for (int q = 1; q < kTileQueries; ++q) lanes = either(lanes, reaching(q));
+  auto lanes = lanes_near<kVectors>(sum[0], bounds.of[0]);
+  for (int q = 1; q < kTileQueries; ++q) {
+    lanes = either(lanes, lanes_near<kVectors>(sum[q], bounds.of[q]));
+  }
   return any_lane(lanes);
 }
 
@@ -62,9 +67,8 @@ template <int kTileQueries, int kVectors>
 uint32_t queries_near(const Bounds<kTileQueries>& bounds, const Sum* sums) {
   uint32_t queries = 0;
   for (int q = 0; q < kTileQueries; ++q) {
-    Sum best = sums[q * kVectors];
-    for (int v = 1; v < kVectors; ++v) best = larger(best, sums[q * kVectors + v]);
-    queries |= (any_lane(lanes_reaching(best, bounds.of[q])) ? 1u : 0u) << q;
+    const auto lanes = lanes_near<kVectors>(sums + q * kVectors, bounds.of[q]);
+    queries |= (any_lane(lanes) ? 1u : 0u) << q;
   }
   return queries;
 }
