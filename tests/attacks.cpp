@@ -27,7 +27,9 @@ extern const Kernels kernels_coarse;  // the same with images rounded to eight b
 #if defined(EXPANSIVE_X86)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx2int8;
-extern const Kernels kernels_avx512;  // this and the next three are emulated with AVX2
+extern const Kernels kernels_avx2vnni;  // this and the next five are emulated with AVX2
+extern const Kernels kernels_avx2vnniint8;
+extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_avx512int8;
@@ -39,8 +41,9 @@ std::vector<const Kernels*> tables() {
   std::vector<const Kernels*> all = {&kernels_coarse, &kernels_generic};
 #if defined(EXPANSIVE_X86)
   if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma")) {
-    all.insert(all.end(), {&kernels_avx2, &kernels_avx2int8, &kernels_avx512, &kernels_avx512vnni,
-                           &kernels_avx512bf16, &kernels_avx512int8});
+    all.insert(all.end(),
+               {&kernels_avx2, &kernels_avx2int8, &kernels_avx2vnni, &kernels_avx2vnniint8,
+                &kernels_avx512, &kernels_avx512vnni, &kernels_avx512bf16, &kernels_avx512int8});
   }
 #endif
   return all;

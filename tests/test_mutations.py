@@ -41,16 +41,17 @@ UNITS = (
 )
 COMPILER = os.environ.get("CXX", "g++")
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread"]
-# Attacked where a processor has AVX2; AVX-512 is emulated with it.
+# Attacked where a processor has AVX2; VNNI and AVX-512 are emulated with it.
 X86 = platform.machine() in ("x86_64", "AMD64")
 AVX2 = ["-mavx2", "-mfma", "-mf16c"]
-AVX512 = [*AVX2, "-Wno-psabi", f"-I{TESTS / 'avx512_emulation'}"]
+EMULATED = [*AVX2, "-Wno-psabi", f"-I{TESTS / 'emulation'}"]
 X86_OPTIONS = {
     "kernels_avx2": AVX2,
-    "kernels_avx512": AVX512,
-    "kernels_avx512vnni": AVX512,
-    "kernels_avx512bf16": AVX512,
-    "kernels_avx512int8": AVX512,
+    "kernels_avx2vnni": EMULATED,
+    "kernels_avx512": EMULATED,
+    "kernels_avx512vnni": EMULATED,
+    "kernels_avx512bf16": EMULATED,
+    "kernels_avx512int8": EMULATED,
 }
 
 
@@ -70,6 +71,7 @@ class Mutation(NamedTuple):
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
 AVX2_INT8, AVX512_INT8 = "columns_avx2int8.h", "columns_avx512int8.h"
+VNNI_INT8 = "columns_avx2vnniint8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
@@ -107,6 +109,9 @@ MUTATIONS = {
     "bytes in lanes of any length": Mutation(AVX2_INT8, LANES_FIT, "true"),
     "bytes of any size": Mutation(AVX2_INT8, "!any_large", "true"),
     "wide bytes of any size": Mutation(AVX512_INT8, "outside == 0", "true"),
+    "wide bytes of any size, in AVX2": Mutation(
+        VNNI_INT8, "_mm256_movemask_epi8(outside) == 0", "true"
+    ),
     "columns at a whole threshold": Mutation(
         "whole_bound.h",
         "static_cast<int32_t>(__builtin_ceilf(threshold)) - 1",

@@ -5,12 +5,18 @@
 
 #include "expansive/check.h"
 
+#if defined(EXPANSIVE_X86)
+#include <cpuid.h>
+#endif
+
 namespace expansive {
 
 extern const Kernels kernels_generic;
 #if defined(EXPANSIVE_X86)
 extern const Kernels kernels_avx2;
 extern const Kernels kernels_avx2int8;
+extern const Kernels kernels_avx2vnni;
+extern const Kernels kernels_avx2vnniint8;
 extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
@@ -19,34 +25,60 @@ extern const Kernels kernels_avx512int8;
 
 namespace {
 
-// What this processor has, slowest first.
-std::vector<const Kernels*> tables() {
-  std::vector<const Kernels*> all = {&kernels_generic};
+using Tables = std::vector<const Kernels*>;
+
 #if defined(EXPANSIVE_X86)
+// Appends what there is to those that screen by bytes, and to the others; each the slowest first.
+void append_x86(Tables& bytes, Tables& others) {
   // Every processor with AVX2 has F16C; older compilers cannot ask for it by name.
-  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
-  const bool avx512 = avx2 && __builtin_cpu_supports("avx512f") &&
-                      __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
-                      __builtin_cpu_supports("avx512vl");
-  if (avx2) all.insert(all.end(), {&kernels_avx2, &kernels_avx2int8});
-  if (avx512) all.push_back(&kernels_avx512);
-  const bool vnni = avx512 && __builtin_cpu_supports("avx512vnni");
-  if (vnni) all.push_back(&kernels_avx512vnni);
-  if (avx512 && __builtin_cpu_supports("avx512bf16")) all.push_back(&kernels_avx512bf16);
-  // Intel multiplies bfloat16 at half the rate of whole numbers (benchmarks/RESULTS.md).
-  if (all.back() == &kernels_avx512bf16 && __builtin_cpu_is("intel")) {
-    std::stable_partition(all.begin(), all.end(),
-                          [](const Kernels* table) { return table != &kernels_avx512vnni; });
-  }
-  if (vnni) {
-    // The kernels for rows that bytes are too rough for are the best of those before.
-    static const Kernels bytes = [](Kernels table, const Kernels* finer) {
-      table.finer = finer;
-      return table;
-    }(kernels_avx512int8, all.back());
-    all.push_back(&bytes);
+  if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
+  others.push_back(&kernels_avx2);
+  bytes.push_back(&kernels_avx2int8);
+#if defined(EXPANSIVE_AVX_VNNI)  // the assembler knows it
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  if (__get_cpuid_count(7, 1, &eax, &ebx, &ecx, &edx) != 0 && (eax >> 4 & 1) != 0) {
+    others.push_back(&kernels_avx2vnni);
+    bytes.push_back(&kernels_avx2vnniint8);
   }
 #endif
+  if (!__builtin_cpu_supports("avx512f") || !__builtin_cpu_supports("avx512bw") ||
+      !__builtin_cpu_supports("avx512dq") || !__builtin_cpu_supports("avx512vl")) {
+    return;
+  }
+  others.push_back(&kernels_avx512);
+  if (__builtin_cpu_supports("avx512vnni")) {
+    others.push_back(&kernels_avx512vnni);
+    bytes.push_back(&kernels_avx512int8);
+  }
+  if (!__builtin_cpu_supports("avx512bf16")) return;
+  others.push_back(&kernels_avx512bf16);
+  // Intel multiplies bfloat16 at half the rate of whole numbers (benchmarks/RESULTS.md).
+  if (__builtin_cpu_is("intel")) {
+    std::stable_partition(others.begin(), others.end(),
+                          [](const Kernels* table) { return table != &kernels_avx512vnni; });
+  }
+}
+#endif
+
+// What this processor has; the last is what it takes if nothing is said. Bytes come after all
+// others: for rows that they are too rough for, the last table takes the best of those.
+Tables find_tables() {
+  Tables bytes, all = {&kernels_generic};
+#if defined(EXPANSIVE_X86)
+  append_x86(bytes, all);
+#endif
+  if (bytes.empty()) return all;
+  static const Kernels best = [](Kernels table, const Kernels* finer) {
+    table.finer = finer;
+    return table;
+  }(*bytes.back(), all.back());
+  bytes.back() = &best;
+  all.insert(all.end(), bytes.begin(), bytes.end());
+  return all;
+}
+
+const Tables& tables() {
+  static const Tables all = find_tables();
   return all;
 }
 
@@ -60,7 +92,7 @@ std::string given_isa() {
 bool isa_is_given() { return !given_isa().empty(); }
 
 const Kernels& kernels() {
-  const std::vector<const Kernels*> all = tables();
+  const Tables& all = tables();
   const std::string wanted = given_isa();
   if (wanted.empty()) return *all.back();
   std::string names;

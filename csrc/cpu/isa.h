@@ -211,7 +211,7 @@ const Kernels& kernels();
 // Whether EXPANSIVE_ISA names them.
 bool isa_is_given();
 
-// Names of the instruction sets that this processor has kernels for, slowest first.
+// Names of the instruction sets that this processor has kernels for; the last is what it takes.
 std::vector<std::string> isa_names();
 
 }  // namespace expansive
