@@ -33,6 +33,9 @@ extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_avx512int8;
+#elif defined(EXPANSIVE_ARM)
+extern const Kernels kernels_neon;
+extern const Kernels kernels_neonint8;
 #endif
 
 namespace {
@@ -45,6 +48,8 @@ std::vector<const Kernels*> tables() {
                {&kernels_avx2, &kernels_avx2int8, &kernels_avx2vnni, &kernels_avx2vnniint8,
                 &kernels_avx512, &kernels_avx512vnni, &kernels_avx512bf16, &kernels_avx512int8});
   }
+#elif defined(EXPANSIVE_ARM)
+  all.insert(all.end(), {&kernels_neon, &kernels_neonint8});
 #endif
   return all;
 }

@@ -1,7 +1,7 @@
 """Every term of the bounds that make the search exact is needed: without it, neighbours are lost.
 
-A copy of the kernels gets all mutations at once, each behind a number, and is compiled once with
-a program that searches adversarial data (attacks.cpp). Number 0 is the code as it is.
+A copy of the kernels gets all mutations at once, each behind a number, and is compiled with a
+program that searches adversarial data (attacks.cpp). Number 0 is the code as it is.
 """
 
 from __future__ import annotations
@@ -40,6 +40,7 @@ UNITS = (
     "threads",
 )
 COMPILER = os.environ.get("CXX", "g++")
+ARM_COMPILER, ARM_EMULATOR = "aarch64-linux-gnu-g++", "qemu-aarch64"
 OPTIONS = ["-std=c++17", "-O2", "-ffp-contract=off", "-pthread"]
 # Attacked where a processor has AVX2; VNNI and AVX-512 are emulated with it.
 X86 = platform.machine() in ("x86_64", "AMD64")
@@ -53,6 +54,7 @@ X86_OPTIONS = {
     "kernels_avx512bf16": EMULATED,
     "kernels_avx512int8": EMULATED,
 }
+ARM_OPTIONS = {"kernels_neon": [], "kernels_neonint8": ["-march=armv8.2-a+dotprod"]}
 
 
 COARSE_ROUNDING = """[](double value) {
@@ -239,29 +241,42 @@ def add_coarse_kernels(kernels: Path) -> None:
 
 
 @pytest.fixture(scope="module")
-def attacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The program that attacks the kernels, compiled with all mutations in them."""
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with all mutations of the kernels in its subfolder `cpu`."""
     folder = tmp_path_factory.mktemp("mutations")
     shutil.copytree(CSRC / "cpu", folder / "cpu")
     add_coarse_kernels(folder / "cpu")
     mutate(folder / "cpu")
     (folder / "mutant.h").write_text("extern int expansive_mutant;\n")
-    units = [*UNITS, *(X86_OPTIONS if X86 else {})]
-    sources = [folder / "cpu" / f"{unit}.cpp" for unit in units] + [TESTS / "attacks.cpp"]
-    options = [*OPTIONS, *(["-DEXPANSIVE_X86"] if X86 else [])]
+    return folder
+
+
+def build(kernels: Path, compiler: str, options: list[str], units: dict[str, list[str]]) -> Path:
+    """Compile the program that attacks the kernels, some units with options of their own."""
+    folder = kernels / compiler
+    folder.mkdir()
+    all_units = [*UNITS, *units]
+    sources = [kernels / "cpu" / f"{unit}.cpp" for unit in all_units] + [TESTS / "attacks.cpp"]
 
     def compiled(source: Path) -> Path:
         target = folder / f"{source.stem}.o"
-        include = [f"-I{folder}", f"-I{CSRC / 'include'}", "-include", str(folder / "mutant.h")]
-        own = X86_OPTIONS.get(source.stem, [])
-        run([COMPILER, *options, *own, *include, "-c", str(source), "-o", str(target)])
+        include = [f"-I{kernels}", f"-I{CSRC / 'include'}", "-include", str(kernels / "mutant.h")]
+        own = units.get(source.stem, [])
+        run([compiler, *options, *own, *include, "-c", str(source), "-o", str(target)])
         return target
 
     with ThreadPoolExecutor(2) as pool:
         objects = list(pool.map(compiled, sources))
     program = folder / "attacks"
-    run([COMPILER, "-pthread", *map(str, objects), "-o", str(program)])
+    run([compiler, *options, *map(str, objects), "-o", str(program)])
     return program
+
+
+@pytest.fixture(scope="module")
+def attacks(kernels: Path) -> Path:
+    if not X86:
+        return build(kernels, COMPILER, OPTIONS, {})
+    return build(kernels, COMPILER, [*OPTIONS, "-DEXPANSIVE_X86"], X86_OPTIONS)
 
 
 def run(command: list[str]) -> None:
@@ -283,6 +298,15 @@ def verdicts(attacks: Path) -> list[tuple[int, str]]:
 
 def test_no_attack_succeeds_as_it_is(verdicts: list[tuple[int, str]]) -> None:
     assert verdicts[0] == (0, "")
+
+
+def test_no_attack_succeeds_on_arm(kernels: Path) -> None:
+    """Where there are a compiler for it and QEMU (Debian: g++-aarch64-linux-gnu, qemu-user)."""
+    if shutil.which(ARM_COMPILER) is None or shutil.which(ARM_EMULATOR) is None:
+        return
+    options = [*OPTIONS, "-static", "-DEXPANSIVE_ARM"]
+    program = build(kernels, ARM_COMPILER, options, ARM_OPTIONS)
+    run([ARM_EMULATOR, str(program), "0"])
 
 
 @pytest.mark.parametrize("name", HARMLESS)

@@ -70,7 +70,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
   const int32_t squared[] = {_mm_extract_epi32(all, 2), _mm_extract_epi32(all, 3)};
   constexpr int32_t kMostSquares = static_cast<int32_t>(kBytes.lane_radius * kBytes.lane_radius);
   fits = fits && !any_large && squared[0] <= kMostSquares && squared[1] <= kMostSquares;
-  const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kBytes.most_byte * sum); };
+  const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kBytes.query_shift * sum); };
   return start(_mm_extract_epi32(all, 0)) | static_cast<uint32_t>(start(_mm_extract_epi32(all, 1)))
                                                 << 16;
 }

@@ -52,7 +52,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
   const __m128i quarters =
       _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
   const __m128i halves = _mm_hadd_epi32(quarters, quarters);
-  return static_cast<uint32_t>(-kBytes.most_byte *
+  return static_cast<uint32_t>(-kBytes.query_shift *
                                _mm_cvtsi128_si32(_mm_hadd_epi32(halves, halves)));
 }
 

@@ -47,7 +47,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
     outside |= _mm512_cmpeq_epi8_mask(bytes, beyond);
   }
   fits = fits && outside == 0;
-  return static_cast<uint32_t>(-kBytes.most_byte * _mm512_reduce_add_epi32(sums));
+  return static_cast<uint32_t>(-kBytes.query_shift * _mm512_reduce_add_epi32(sums));
 }
 
 }  // namespace

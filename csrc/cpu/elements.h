@@ -14,9 +14,10 @@ struct Elements {
   double underflow_per_term;  // its absolute error where results are subnormal
   // Of int8 alone, instead of a radius:
   int words_per_run = 0;      // after a word of the run's own
-  int most_byte = 0;          // the largest number, and what is added to a query's
+  int most_byte = 0;          // the largest number
   double lane_radius = 0.0;   // how long half a run is at most
   int64_t most_features = 0;  // sums of more might overflow
+  int query_shift = 0;        // added to a query's numbers, so that none is negative
 };
 
 // Floating-point images hold whatever a row's scale leaves; farther ones might overflow.
@@ -27,7 +28,7 @@ inline constexpr double kFloatRadius = 0x1p50;
 inline constexpr double kMostWhole = 32767.0;  // what 16 bits hold, should a row lie outside
 inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 
-// Bytes come in runs, each after a word with what its sums start at. For the processor's sake
+// Bytes come in runs, each after a word with what its sums start at. For some processors' sake
 // queries are shifted to have no negative ones.
 //
 // Runs whose sums have 16 bits: of 64 features, of which the first two and the last two of every
@@ -35,11 +36,14 @@ inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 // most, by Cauchy and Schwarz, even where numbers were rounded after they had been drawn in; all
 // runs' products are within 2^30. Two shifted products fit 16 bits as well: 2 * (2 * 90) * 90 <
 // 2^15; and the radius, with the rounding of 32 numbers, is below sqrt(2^15 - 1).
-inline constexpr Elements kShortRuns = {4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, int64_t{1} << 20};
+inline constexpr Elements kShortRuns = {4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, int64_t{1} << 20,
+                                        90};
 
-// All features as one run whose sums have 32 bits: 127^2 * 2^16 < 2^30.
+// All features as one run whose sums have 32 bits: 127^2 * 2^16 < 2^30. With a shift, and without.
 inline constexpr double kAnyLength = std::numeric_limits<double>::infinity();
 inline constexpr Elements kOneRun = {
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, int64_t{1} << 16, 127};
+inline constexpr Elements kOneSignedRun = {
     4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, int64_t{1} << 16};
 
 constexpr int64_t features_per_run(const Elements& elements) { return 4 * elements.words_per_run; }
@@ -55,11 +59,11 @@ constexpr int64_t words_of(const Elements& elements, int64_t d) {
   return word_of(elements, d - 1) + 1;
 }
 
-// A word of a query's image as the screen takes it: bytes from 0 on.
+// A word of a query's image as the screen takes it.
 inline uint32_t query_word(const Elements& elements, uint32_t word) {
   constexpr uint32_t kSigns = 0x80808080u;
-  if (elements.per_word != 4) return word;
-  const uint32_t shift = static_cast<uint32_t>(elements.most_byte) * 0x01010101u;
+  if (elements.query_shift == 0) return word;
+  const uint32_t shift = static_cast<uint32_t>(elements.query_shift) * 0x01010101u;
   return ((word & ~kSigns) + shift) ^ (word & kSigns);  // no byte's carry reaches the next
 }
 

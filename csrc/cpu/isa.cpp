@@ -7,6 +7,8 @@
 
 #if defined(EXPANSIVE_X86)
 #include <cpuid.h>
+#elif defined(EXPANSIVE_ARM) && defined(__linux__)
+#include <sys/auxv.h>
 #endif
 
 namespace expansive {
@@ -21,15 +23,18 @@ extern const Kernels kernels_avx512;
 extern const Kernels kernels_avx512vnni;
 extern const Kernels kernels_avx512bf16;
 extern const Kernels kernels_avx512int8;
+#elif defined(EXPANSIVE_ARM)
+extern const Kernels kernels_neon;
+extern const Kernels kernels_neonint8;
 #endif
 
 namespace {
 
 using Tables = std::vector<const Kernels*>;
 
-#if defined(EXPANSIVE_X86)
 // Appends what there is to those that screen by bytes, and to the others; each the slowest first.
-void append_x86(Tables& bytes, Tables& others) {
+#if defined(EXPANSIVE_X86)
+void append(Tables& bytes, Tables& others) {
   // Every processor with AVX2 has F16C; older compilers cannot ask for it by name.
   if (!__builtin_cpu_supports("avx2") || !__builtin_cpu_supports("fma")) return;
   others.push_back(&kernels_avx2);
@@ -58,15 +63,26 @@ void append_x86(Tables& bytes, Tables& others) {
                           [](const Kernels* table) { return table != &kernels_avx512vnni; });
   }
 }
+#elif defined(EXPANSIVE_ARM)
+void append(Tables& bytes, Tables& others) {
+  others.push_back(&kernels_neon);
+#if defined(__linux__)
+  constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
+  const bool multiplies_bytes = (getauxval(AT_HWCAP) & kDotProduct) != 0;
+#else
+  const bool multiplies_bytes = true;  // every processor of Apple's for computers
+#endif
+  if (multiplies_bytes) bytes.push_back(&kernels_neonint8);
+}
+#else
+void append(Tables&, Tables&) {}
 #endif
 
 // What this processor has; the last is what it takes if nothing is said. Bytes come after all
 // others: for rows that they are too rough for, the last table takes the best of those.
 Tables find_tables() {
   Tables bytes, all = {&kernels_generic};
-#if defined(EXPANSIVE_X86)
-  append_x86(bytes, all);
-#endif
+  append(bytes, all);
   if (bytes.empty()) return all;
   static const Kernels best = [](Kernels table, const Kernels* finer) {
     table.finer = finer;
