@@ -151,7 +151,7 @@ def test_all_rows_are_hashed_once_for_each_array(monkeypatch: pytest.MonkeyPatch
 
 CONVERTED: dict[str, Callable[[Array], Array]] = {
     "integers": lambda x: (9 * x).astype(np.int16),
-    "bytes": lambda x: x.astype(np.uint8),
+    "bytes": lambda x: (9 * np.abs(x)).astype(np.uint8),
     "booleans": lambda x: x > 0.5,
     "fortran float32": lambda x: np.asfortranarray(x, np.float32),
     "fortran float64": np.asfortranarray,

@@ -75,6 +75,7 @@ void QueryBlock::place(int64_t i) {
 
 void QueryBlock::set_threshold(int64_t i, float threshold) {
   thresholds_[static_cast<size_t>(i)] = threshold;
+  if (!plan_.database.images.rotates()) return;  // nothing has a box
   reach_.set(i / kernels_.tile_queries, i % kernels_.tile_queries,
              threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].squared_reach());
 }
