@@ -40,7 +40,7 @@ _BLOCK = 4096  # rows of the bare product's blocks: a tile by a block stays in t
 
 
 def expansive(x: Float32, q: Float32, k: int, threads: int) -> tuple[Any, Any]:
-    index = Index(x, threads=threads, expected_queries=len(q))
+    index = Index(x, threads=threads, expected_queries=len(q), expected_k=k)
     return index.search(q, k=k, relation="any")
 
 
