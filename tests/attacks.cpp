@@ -109,6 +109,19 @@ class FlushedToZero {
 
  private:
   unsigned before_ = __builtin_ia32_stmxcsr();
+#elif defined(__aarch64__)
+  FlushedToZero() { set(before_ | 1ull << 24); }
+  ~FlushedToZero() { set(before_); }
+
+ private:
+  static uint64_t get() {
+    uint64_t fpcr = 0;
+    asm volatile("mrs %0, fpcr" : "=r"(fpcr));
+    return fpcr;
+  }
+  static void set(uint64_t fpcr) { asm volatile("msr fpcr, %0" : : "r"(fpcr)); }
+
+  uint64_t before_ = get();
 #endif
 };
 

@@ -105,7 +105,7 @@ def test_sums_of_bytes_stay_within_their_bits() -> None:
     for name in BYTES:
         with isa(name):
             assert built(x) == name
-            if name in ("avx2vnniint8", "avx512int8"):
+            if name != "avx2int8":
                 assert built(np.pad(x, ((0, 0), (0, 1)))) == finer_than(name)
             assert_same_search(ex.neighbors(x, None, 1, "any"), expected, name)
 

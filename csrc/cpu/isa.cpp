@@ -69,8 +69,10 @@ void append(Tables& bytes, Tables& others) {
 #if defined(__linux__)
   constexpr unsigned long kDotProduct = 1ul << 20;  // HWCAP_ASIMDDP
   const bool multiplies_bytes = (getauxval(AT_HWCAP) & kDotProduct) != 0;
-#else
+#elif defined(__APPLE__)
   const bool multiplies_bytes = true;  // every processor of Apple's for computers
+#else
+  const bool multiplies_bytes = false;  // nobody to ask
 #endif
   if (multiplies_bytes) bytes.push_back(&kernels_neonint8);
 }

@@ -45,10 +45,12 @@ inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* val
   return n;
 }
 
-// Whole numbers of 32 bits from `least` to `most`; what is outside goes to the nearest.
+// Whole numbers of 32 bits from `least` to `most`; what is outside goes to the nearest, NaN to the
+// least.
 inline int32x4_t whole4(const double* v, double least, double most) {
   const auto two = [=](float64x2_t pair) {
-    const float64x2_t inside = vminq_f64(vmaxq_f64(pair, vdupq_n_f64(least)), vdupq_n_f64(most));
+    const float64x2_t inside =
+        vminnmq_f64(vmaxnmq_f64(pair, vdupq_n_f64(least)), vdupq_n_f64(most));
     return vmovn_s64(vcvtnq_s64_f64(inside));
   };
   return vcombine_s32(two(vld1q_f64(v)), two(vld1q_f64(v + 2)));
