@@ -73,19 +73,6 @@ inline uint32_t lanes_at_least(Vector v, float threshold) {
   const __m256 reached = _mm256_cmp_ps(v.lanes, _mm256_set1_ps(threshold), _CMP_GE_OQ);
   return static_cast<uint32_t>(_mm256_movemask_ps(reached));
 }
-inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
-                            uint32_t* columns) {
-  alignas(32) float lanes[Vector::kWidth];
-  _mm256_store_ps(lanes, v.lanes);
-  int64_t n = 0;
-  for (; mask != 0; mask &= mask - 1) {
-    const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(mask));
-    values[n] = lanes[lane];
-    columns[n++] = column + lane;
-  }
-  return n;
-}
-
 // Random words, each in the low half of 64 bits: products are all of those.
 struct WordLanes {
   static constexpr int kWidth = 4;
@@ -159,3 +146,6 @@ inline void store_floats(double* p, Floats v) {
 
 }  // namespace
 }  // namespace expansive
+
+// It is written in what stands above.
+#include "cpu/append_lanes.h"

@@ -89,16 +89,9 @@ inline uint32_t lanes_at_least(Vector v, float threshold) {
   for (int i = 0; i < Vector::kWidth; ++i) mask |= uint32_t{v.lane[i] >= threshold} << i;
   return mask;
 }
-inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
-                            uint32_t* columns) {
-  int64_t n = 0;
-  for (uint32_t i = 0; i < Vector::kWidth; ++i) {
-    if (((mask >> i) & 1u) == 0u) continue;
-    values[n] = v.lane[i];
-    columns[n++] = column + i;
-  }
-  return n;
-}
 
 }  // namespace
 }  // namespace expansive
+
+// It is written in what stands above.
+#include "cpu/append_lanes.h"

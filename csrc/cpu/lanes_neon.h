@@ -32,19 +32,6 @@ inline uint32_t lanes_at_least(Vector v, float threshold) {
   constexpr uint32_t kBits[] = {1, 2, 4, 8};
   return vaddvq_u32(vandq_u32(vcgeq_f32(v.lanes, vdupq_n_f32(threshold)), vld1q_u32(kBits)));
 }
-inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
-                            uint32_t* columns) {
-  float lanes[Vector::kWidth];
-  vst1q_f32(lanes, v.lanes);
-  int64_t n = 0;
-  for (; mask != 0; mask &= mask - 1) {
-    const uint32_t lane = static_cast<uint32_t>(__builtin_ctz(mask));
-    values[n] = lanes[lane];
-    columns[n++] = column + lane;
-  }
-  return n;
-}
-
 // Whole numbers of 32 bits from `least` to `most`; what is outside goes to the nearest, NaN to the
 // least.
 inline int32x4_t whole4(const double* v, double least, double most) {
@@ -66,3 +53,6 @@ inline Double8 as_doubles(int32x4_t low, int32x4_t high) {
 
 }  // namespace
 }  // namespace expansive
+
+// It is written in what stands above.
+#include "cpu/append_lanes.h"
