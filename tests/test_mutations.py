@@ -137,7 +137,7 @@ MUTATIONS = {
     "no rounding before rotation": Mutation(IMAGES, "placed.error", "0.0"),
     "guesses not checked": Mutation(NEAREST, "guess_ > screen_.threshold", "false"),
     "byte value without the row's error": Mutation(
-        NEAREST, "panels_->byte_error(columns[i])", "0.0f"
+        NEAREST, "panels_->byte_error(some.columns[i])", "0.0f"
     ),
     "byte threshold without the query's error": Mutation(BYTES, "(reach + query_error)", "reach"),
     "byte threshold 1 % tighter": Mutation(
@@ -182,6 +182,16 @@ MUTATIONS = {
     ),
     "enemies of every part": Mutation(
         NEAREST, "std::min(end, own_class_.begin)", "own_class_.begin"
+    ),
+    "candidates at a list's end lost": Mutation("lists.h", "(1u << left) - 1u", "0u"),
+    "candidates counted past a list's end": Mutation(
+        "lists_avx.h", "(1u << (count - i)) - 1u", "~0u"
+    ),
+    "a row its own neighbour": Mutation(
+        NEAREST, "range(own_position, own_position + 1)", "range(0, 0)"
+    ),
+    "friends among enemies": Mutation(
+        NEAREST, "relation == Relation::enemy ? friends : own", "own"
     ),
     "finds of other threads lost": Mutation("direct.cpp", "other < shares.size()", "false"),
     "as many copies as neighbours": Mutation(

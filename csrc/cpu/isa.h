@@ -17,7 +17,21 @@ struct CandidateList {
   float* values = nullptr;      // screen values, larger is nearer
   uint32_t* columns = nullptr;  // positions in the grouped database
   int64_t count = 0;
-  int64_t full = 0;  // at this count the list wants pruning; its storage has room for a panel more
+  int64_t full = 0;  // at this count the list wants pruning; the screen may add a panel more
+};
+
+// Passes over lists read and write whole vectors: a list's storage has room for so many more.
+inline constexpr int64_t kSpareCandidates = 16;
+
+struct ColumnRange {
+  uint32_t begin;
+  uint32_t end;
+};
+
+// The columns that may be a query's neighbours.
+struct RelatedColumns {
+  ColumnRange all;
+  ColumnRange but[2];
 };
 
 // What the kernels' tiles and panels are at most.
@@ -166,6 +180,9 @@ struct Kernels {
   void (*estimate_rows[kDTypes])(const EstimateTask&);
   // Passes over candidate lists: see lists.h.
   float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);
+  void (*keep_from)(CandidateList& list, float least);
+  void (*keep_between)(CandidateList& list, float least, float end);
+  void (*keep_related)(CandidateList& list, const RelatedColumns& related);
   void (*find_ranks)(const double* values, int64_t count, int64_t* ranks);
   float (*largest_norm)(const CandidateList& list, float cutoff, const float* norms);
   void (*draw_words)(const DrawTask&);

@@ -54,6 +54,7 @@ inline Vector zero_vector() { return {_mm256_setzero_ps()}; }
 inline Vector load_vector(const float* p) { return {_mm256_loadu_ps(p)}; }
 inline void store_vector(float* p, Vector v) { _mm256_storeu_ps(p, v.lanes); }
 inline Vector larger(Vector a, Vector b) { return {_mm256_max_ps(a.lanes, b.lanes)}; }
+inline Vector smaller(Vector a, Vector b) { return {_mm256_min_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm256_sub_ps(v.lanes, _mm256_set1_ps(threshold))};
 }
@@ -73,6 +74,51 @@ inline uint32_t lanes_at_least(Vector v, float threshold) {
   const __m256 reached = _mm256_cmp_ps(v.lanes, _mm256_set1_ps(threshold), _CMP_GE_OQ);
   return static_cast<uint32_t>(_mm256_movemask_ps(reached));
 }
+
+// Numbers of columns.
+struct Numbers {
+  __m256i lanes;
+};
+
+inline Numbers load_numbers(const uint32_t* p) {
+  return {_mm256_loadu_si256(reinterpret_cast<const __m256i*>(p))};
+}
+inline Numbers numbers_from(uint32_t first) {
+  const __m256i lane = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
+  return {_mm256_add_epi32(lane, _mm256_set1_epi32(static_cast<int>(first)))};
+}
+// Which are in [begin, end).
+inline uint32_t lanes_within(Numbers v, uint32_t begin, uint32_t end) {
+  const __m256i past_begin = _mm256_sub_epi32(v.lanes, _mm256_set1_epi32(static_cast<int>(begin)));
+  const __m256i length = _mm256_set1_epi32(static_cast<int>(end - begin));
+  const __m256i without = _mm256_cmpeq_epi32(_mm256_max_epu32(past_begin, length), past_begin);
+  return ~static_cast<uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(without))) & 0xFFu;
+}
+
+// For every mask, the lanes that it names, one after the other, a byte each.
+struct LaneOrders {
+  uint64_t of[256];
+  constexpr LaneOrders() : of{} {
+    for (uint32_t mask = 0; mask < 256; ++mask) {
+      int at = 0;
+      for (uint64_t lane = 0; lane < 8; ++lane) {
+        if ((mask >> lane & 1u) != 0) of[mask] |= lane << (8 * at++);
+      }
+    }
+  }
+};
+constexpr LaneOrders kLaneOrders;
+
+inline int64_t append_lanes(Vector v, Numbers numbers, uint32_t mask, float* values,
+                            uint32_t* columns) {
+  const __m256i order =
+      _mm256_cvtepu8_epi32(_mm_cvtsi64_si128(static_cast<int64_t>(kLaneOrders.of[mask])));
+  _mm256_storeu_ps(values, _mm256_permutevar8x32_ps(v.lanes, order));
+  _mm256_storeu_si256(reinterpret_cast<__m256i*>(columns),
+                      _mm256_permutevar8x32_epi32(numbers.lanes, order));
+  return __builtin_popcount(mask);
+}
+
 // Random words, each in the low half of 64 bits: products are all of those.
 struct WordLanes {
   static constexpr int kWidth = 4;
@@ -148,4 +194,4 @@ inline void store_floats(double* p, Floats v) {
 }  // namespace expansive
 
 // It is written in what stands above.
-#include "cpu/append_lanes.h"
+#include "cpu/lists_avx.h"

@@ -42,6 +42,7 @@ inline Vector zero_vector() { return {_mm512_setzero_ps()}; }
 inline Vector load_vector(const float* p) { return {_mm512_loadu_ps(p)}; }
 inline void store_vector(float* p, Vector v) { _mm512_storeu_ps(p, v.lanes); }
 inline Vector larger(Vector a, Vector b) { return {_mm512_max_ps(a.lanes, b.lanes)}; }
+inline Vector smaller(Vector a, Vector b) { return {_mm512_min_ps(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {_mm512_sub_ps(v.lanes, _mm512_set1_ps(threshold))};
 }
@@ -60,13 +61,26 @@ inline bool any_not_negative(Vector v) {
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   return _mm512_cmp_ps_mask(v.lanes, _mm512_set1_ps(threshold), _CMP_GE_OQ);
 }
-inline int64_t append_lanes(Vector v, uint32_t mask, uint32_t column, float* values,
-                            uint32_t* columns) {
+// Numbers of columns.
+struct Numbers {
+  __m512i lanes;
+};
+
+inline Numbers load_numbers(const uint32_t* p) { return {_mm512_loadu_si512(p)}; }
+inline Numbers numbers_from(uint32_t first) {
   const __m512i lane = _mm512_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15);
-  const __m512i number = _mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(column)));
+  return {_mm512_add_epi32(lane, _mm512_set1_epi32(static_cast<int>(first)))};
+}
+// Which are in [begin, end).
+inline uint32_t lanes_within(Numbers v, uint32_t begin, uint32_t end) {
+  const __m512i past_begin = _mm512_sub_epi32(v.lanes, _mm512_set1_epi32(static_cast<int>(begin)));
+  return _mm512_cmplt_epu32_mask(past_begin, _mm512_set1_epi32(static_cast<int>(end - begin)));
+}
+inline int64_t append_lanes(Vector v, Numbers numbers, uint32_t mask, float* values,
+                            uint32_t* columns) {
   const __mmask16 chosen = static_cast<__mmask16>(mask);
   _mm512_storeu_ps(values, _mm512_maskz_compress_ps(chosen, v.lanes));
-  _mm512_storeu_si512(columns, _mm512_maskz_compress_epi32(chosen, number));
+  _mm512_storeu_si512(columns, _mm512_maskz_compress_epi32(chosen, numbers.lanes));
   return __builtin_popcount(mask);
 }
 
@@ -142,3 +156,6 @@ inline void store_floats(double* p, Floats v) {
 
 }  // namespace
 }  // namespace expansive
+
+// It is written in what stands above.
+#include "cpu/lists_avx.h"

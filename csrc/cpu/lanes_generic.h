@@ -53,6 +53,11 @@ inline Vector larger(Vector a, Vector b) {
     a.lane[i] = a.lane[i] > b.lane[i] ? a.lane[i] : b.lane[i];
   return a;
 }
+inline Vector smaller(Vector a, Vector b) {
+  for (int i = 0; i < Vector::kWidth; ++i)
+    a.lane[i] = a.lane[i] < b.lane[i] ? a.lane[i] : b.lane[i];
+  return a;
+}
 inline Vector minus(Vector v, float threshold) {
   for (int i = 0; i < Vector::kWidth; ++i) v.lane[i] -= threshold;
   return v;
@@ -94,4 +99,4 @@ inline uint32_t lanes_at_least(Vector v, float threshold) {
 }  // namespace expansive
 
 // It is written in what stands above.
-#include "cpu/append_lanes.h"
+#include "cpu/lists_plain.h"

@@ -18,6 +18,7 @@ inline Vector zero_vector() { return {vdupq_n_f32(0.0f)}; }
 inline Vector load_vector(const float* p) { return {vld1q_f32(p)}; }
 inline void store_vector(float* p, Vector v) { vst1q_f32(p, v.lanes); }
 inline Vector larger(Vector a, Vector b) { return {vmaxq_f32(a.lanes, b.lanes)}; }
+inline Vector smaller(Vector a, Vector b) { return {vminq_f32(a.lanes, b.lanes)}; }
 inline Vector minus(Vector v, float threshold) {
   return {vsubq_f32(v.lanes, vdupq_n_f32(threshold))};
 }
@@ -55,4 +56,4 @@ inline Double8 as_doubles(int32x4_t low, int32x4_t high) {
 }  // namespace expansive
 
 // It is written in what stands above.
-#include "cpu/append_lanes.h"
+#include "cpu/lists_plain.h"

@@ -1,4 +1,5 @@
-// Passes over a candidate list without branches to mispredict; the compiler vectorises them.
+// Passes over a candidate list without branches to mispredict, in whole vectors: by lanes, or as
+// the compiler makes them.
 #pragma once
 
 #include <cmath>
@@ -8,20 +9,84 @@
 namespace expansive {
 namespace {
 
+// Keeps the candidates whose lanes choose(values, numbers) names, in their order. Reads and writes
+// up to a vector past the list's end: kSpareCandidates.
+template <typename Choose>
+inline void keep_lanes(CandidateList& list, const Choose& choose) {
+  static_assert(Vector::kWidth <= kSpareCandidates);
+  int64_t kept = 0;
+  for (int64_t i = 0; i < list.count; i += Vector::kWidth) {
+    const int64_t left = list.count - i;
+    const uint32_t listed = left < Vector::kWidth ? (1u << left) - 1u : (1u << Vector::kWidth) - 1u;
+    const Vector values = load_vector(list.values + i);
+    const Numbers numbers = load_numbers(list.columns + i);
+    kept += append_lanes(values, numbers, choose(values, numbers) & listed, list.values + kept,
+                         list.columns + kept);
+  }
+  list.count = kept;
+}
+
+// Those with values of at least `least`.
+inline void keep_from(CandidateList& list, float least) {
+  keep_lanes(list, [least](Vector values, Numbers) { return lanes_at_least(values, least); });
+}
+
+// The same, but below `end`.
+inline void keep_between(CandidateList& list, float least, float end) {
+  keep_lanes(list, [least, end](Vector values, Numbers) {
+    return lanes_at_least(values, least) & ~lanes_at_least(values, end);
+  });
+}
+
+inline void keep_related(CandidateList& list, const RelatedColumns& related) {
+  keep_lanes(list, [&related](Vector, Numbers numbers) {
+    const auto within = [numbers](const ColumnRange& range) {
+      return lanes_within(numbers, range.begin, range.end);
+    };
+    return within(related.all) & ~within(related.but[0]) & ~within(related.but[1]);
+  });
+}
+
+struct ValueRange {
+  float least;
+  float most;
+};
+
+// Of at least one value.
+inline ValueRange range_of(const float* values, int64_t count) {
+  constexpr int64_t kWidth = Vector::kWidth;
+  ValueRange range = {values[0], values[0]};
+  const auto include = [&range](const float* some, int64_t n) {
+    for (int64_t i = 0; i < n; ++i) {
+      range.least = some[i] < range.least ? some[i] : range.least;
+      range.most = some[i] > range.most ? some[i] : range.most;
+    }
+  };
+  if (count < kWidth) {
+    include(values, count);
+    return range;
+  }
+  Vector low = load_vector(values + count - kWidth), high = low;
+  for (int64_t i = 0; i < count - kWidth; i += kWidth) {
+    low = smaller(low, load_vector(values + i));
+    high = larger(high, load_vector(values + i));
+  }
+  float lanes[2 * kWidth];
+  store_vector(lanes, low);
+  store_vector(lanes + kWidth, high);
+  include(lanes, 2 * kWidth);
+  return range;
+}
+
 // A value that at least `wanted` of `count` values reach, and few more unless they tie: bisection
 // by counting. `count` is at least one.
 inline float find_cutoff(const float* values, int64_t count, int64_t wanted) {
-  float low = values[0], high = values[0];
-  for (int64_t i = 1; i < count; ++i) {
-    low = values[i] < low ? values[i] : low;
-    high = values[i] > high ? values[i] : high;
-  }
+  auto [low, high] = range_of(values, count);
   const int64_t enough = wanted + wanted / 8;
   for (int step = 0; step < 24; ++step) {
     const float middle = low + (high - low) * 0.5f;
     if (!(middle > low)) break;
-    int32_t reaching = 0;
-    for (int64_t i = 0; i < count; ++i) reaching += values[i] >= middle ? 1 : 0;
+    const int64_t reaching = count_from(values, count, middle);
     if (reaching < wanted) {
       high = middle;
       continue;

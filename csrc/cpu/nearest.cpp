@@ -13,28 +13,18 @@ constexpr double kHardly = 1.0 + 0x1p-10;
 // Up to here it is quicker to count ranks than to sort.
 constexpr size_t kFew = 256;
 
-// Without branches: which candidates stay is hard to predict.
-template <typename Keeps>
-void keep_if(CandidateList& list, const Keeps& keeps) {
-  int64_t kept = 0;
-  for (int64_t i = 0; i < list.count; ++i) {
-    list.values[kept] = list.values[i];
-    list.columns[kept] = list.columns[i];
-    kept += keeps(list.values[i], static_cast<int64_t>(list.columns[i])) ? 1 : 0;
-  }
-  list.count = kept;
-}
-
-void drop_below(CandidateList& list, float threshold) {
-  keep_if(list, [threshold](float value, int64_t) { return value >= threshold; });
-}
-
 // Whether little room is left.
 bool is_crowded(const CandidateList& list) { return 4 * list.count > 3 * list.full; }
 
-CandidateList view(std::vector<float>& values, std::vector<uint32_t>& columns) {
-  const auto count = static_cast<int64_t>(values.size());
-  return {values.data(), columns.data(), count, count};
+RelatedColumns related_columns(Relation relation, const Range& own_class, int64_t own_position,
+                               int64_t n) {
+  const auto range = [](int64_t begin, int64_t end) {
+    return ColumnRange{static_cast<uint32_t>(begin), static_cast<uint32_t>(end)};
+  };
+  const ColumnRange own = own_position < 0 ? range(0, 0) : range(own_position, own_position + 1);
+  const ColumnRange friends = range(own_class.begin, own_class.end);
+  if (relation == Relation::friendly) return {friends, {own, own}};
+  return {range(0, n), {own, relation == Relation::enemy ? friends : own}};
 }
 
 }  // namespace
@@ -48,7 +38,8 @@ Nearest::Nearest(const SearchPlan& plan, int64_t query)
       own_class_(plan.own_class(query)),
       screen_{&plan.database.space} {
   const int64_t own_row = plan.own_row(query);
-  own_position_ = own_row < 0 ? -1 : database_->grouping.position(own_row);
+  const int64_t own_position = own_row < 0 ? -1 : database_->grouping.position(own_row);
+  related_ = related_columns(relation_, own_class_, own_position, database_->rows.n);
   if (database_->bytes) bytes_.space = &database_->bytes->space();
 }
 
@@ -77,15 +68,15 @@ float Nearest::begin_again() {
 }
 
 float Nearest::make_room(CandidateList& list, double seen) {
-  drop_unrelated(list);
+  keep_related(list);
   if (bytes_.space != nullptr) {
     rescreen_best(list);
-    if (is_crowded(list)) rescreen(list);
-    if (static_cast<int64_t>(kept_values_.size()) > kept_length(*database_, k_)) refine_kept();
+    if (is_crowded(list)) rescreen_all(list);
+    if (kept_.count > kept_length(*database_, k_)) refine_kept();
   } else {
     prune(list, screen_, panels_->negated_half_norms() - panels_->first());
     if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
-    drop_below(list, std::max(screen_.threshold, guess_));
+    keep_from(list, std::max(screen_.threshold, guess_));
     lengthen(list);
     if (is_crowded(list)) refine(list);
   }
@@ -105,9 +96,9 @@ void Nearest::lengthen(CandidateList& list) const {
 }
 
 bool Nearest::settle(CandidateList& list) {
-  drop_unrelated(list);
+  keep_related(list);
   if (bytes_.space != nullptr) {
-    rescreen(list);
+    rescreen_all(list);
     refine_kept();
   } else {
     prune(list, screen_, panels_->negated_half_norms() - panels_->first());
@@ -122,14 +113,12 @@ float Nearest::squared_reach() const {
   return round_up_to_float(squared * (1.0 + kBoxRounding) + 0x1p-100);
 }
 
-void Nearest::drop_unrelated(CandidateList& list) const {
-  const int64_t end = database_->rows.n;
-  const bool wants_friends = relation_ == Relation::friendly;
-  keep_if(list, [&](float, int64_t position) {
-    const bool is_friend = position >= own_class_.begin && position < own_class_.end;
-    const bool related = relation_ == Relation::any || is_friend == wants_friends;
-    return related && position < end && position != own_position_;
-  });
+void Nearest::keep_related(CandidateList& list) const {
+  database_->kernels->keep_related(list, related_);
+}
+
+void Nearest::keep_from(CandidateList& list, float least) const {
+  database_->kernels->keep_from(list, least);
 }
 
 float Nearest::find_cutoff(const CandidateList& list, int64_t wanted) const {
@@ -147,19 +136,22 @@ void Nearest::prune(CandidateList& list, const Point& point, const float* norms)
     limit = point.limit(cutoff, database_->kernels->largest_norm(list, cutoff, norms));
   }
   lower_limit(limit);
-  drop_below(list, point.threshold);
+  keep_from(list, point.threshold);
 }
 
 // Takes the best candidates of a list, which lowers the threshold, and drops those that do not
-// reach it then. take(list, from) takes those of at least `from`.
+// reach it then.
 template <typename Take>
 void Nearest::take_best(CandidateList& list, int64_t best, const float& threshold,
                         const Take& take) {
   if (list.count <= best) return;
   const float cutoff = find_cutoff(list, best);
-  take(list, cutoff);
-  const float least = threshold;
-  keep_if(list, [=](float value, int64_t) { return value < cutoff && value >= least; });
+  thread_local OwnList taken;
+  taken.count = 0;
+  CandidateList some = taken.append(list);
+  keep_from(some, cutoff);
+  take(some);
+  database_->kernels->keep_between(list, threshold, cutoff);
 }
 
 // Takes all candidates of a list that reach the threshold, the best first.
@@ -167,47 +159,39 @@ template <typename Take>
 void Nearest::take_best_first(CandidateList& list, int64_t best, const float& threshold,
                               const Take& take) {
   take_best(list, best, threshold, take);
-  take(list, threshold);
+  keep_from(list, threshold);
+  take(list);
   list.count = 0;
 }
 
 void Nearest::rescreen_best(CandidateList& list) {
-  take_best(list, 2 * k_, screen_.threshold,
-            [this](const CandidateList& some, float from) { rescreen(some, from); });
+  take_best(list, 2 * k_, screen_.threshold, [this](const CandidateList& some) { rescreen(some); });
 }
 
 // Moves what the second screen cannot exclude from the list to what is kept.
-void Nearest::rescreen(CandidateList& list) {
+void Nearest::rescreen_all(CandidateList& list) {
   take_best_first(list, 2 * k_, screen_.threshold,
-                  [this](const CandidateList& some, float from) { rescreen(some, from); });
+                  [this](const CandidateList& some) { rescreen(some); });
 }
 
-void Nearest::rescreen(const CandidateList& list, float from) {
+void Nearest::rescreen(const CandidateList& list) {
   thread_local std::vector<int64_t> slots, squared_steps;
-  const size_t before = kept_columns_.size();
-  kept_columns_.resize(before + static_cast<size_t>(list.count));
   slots.resize(static_cast<size_t>(list.count));
-  uint32_t* columns = kept_columns_.data() + before;
-  int64_t count = 0;
-  for (int64_t i = 0; i < list.count; ++i) {  // without branches, as in keep_if
-    columns[count] = list.columns[i];
-    count += list.values[i] >= from ? 1 : 0;
-  }
-  for (int64_t i = 0; i < count; ++i) slots[static_cast<size_t>(i)] = panels_->slot(columns[i]);
   squared_steps.resize(slots.size());
-  database_->kernels->compare_bytes({bytes_.image, panels_->byte_images(), database_->image_bytes(),
-                                     slots.data(), count, squared_steps.data()});
-  kept_values_.resize(before + static_cast<size_t>(count));
-  for (int64_t i = 0; i < count; ++i) {
-    kept_values_[before + static_cast<size_t>(i)] =
-        bytes_.space->value(squared_steps[static_cast<size_t>(i)], panels_->byte_error(columns[i]));
+  for (int64_t i = 0; i < list.count; ++i) {
+    slots[static_cast<size_t>(i)] = panels_->slot(list.columns[i]);
   }
-  kept_columns_.resize(kept_values_.size());
-  CandidateList kept = view(kept_values_, kept_columns_);
-  drop_below(kept, bytes_.threshold);
+  database_->kernels->compare_bytes({bytes_.image, panels_->byte_images(), database_->image_bytes(),
+                                     slots.data(), list.count, squared_steps.data()});
+  const CandidateList some = kept_.append(list);
+  for (int64_t i = 0; i < list.count; ++i) {
+    some.values[i] = bytes_.space->value(squared_steps[static_cast<size_t>(i)],
+                                         panels_->byte_error(some.columns[i]));
+  }
+  CandidateList kept = kept_.all();
+  keep_from(kept, bytes_.threshold);
   prune(kept, bytes_, panels_->byte_errors() - panels_->first());
-  kept_values_.resize(static_cast<size_t>(kept.count));
-  kept_columns_.resize(static_cast<size_t>(kept.count));
+  kept_.count = kept.count;
 }
 
 // The threshold that there would be if the k-th nearest row were as near as a candidate of some
@@ -234,7 +218,7 @@ void Nearest::refine(CandidateList& list) {
   if (!all_at_once && list.count > 2 * k_ && may_estimate()) {
     const double* query = widen();
     take_best(list, k_, threshold,
-              [this, query](const CandidateList& some, float from) { measure(some, from, query); });
+              [this, query](const CandidateList& some) { measure(some, query); });
     thread_local std::vector<uint32_t> rows;
     rows.resize(static_cast<size_t>(list.count));
     std::transform(list.columns, list.columns + list.count, rows.begin(), [this](uint32_t column) {
@@ -249,16 +233,14 @@ void Nearest::refine(CandidateList& list) {
 void Nearest::measure_best_first(CandidateList& list, int64_t best, const float& threshold) {
   if (list.count == 0) return;
   const double* query = widen();
-  take_best_first(list, best, threshold, [this, query](const CandidateList& some, float from) {
-    measure(some, from, query);
-  });
+  take_best_first(list, best, threshold,
+                  [this, query](const CandidateList& some) { measure(some, query); });
 }
 
 void Nearest::refine_kept() {
-  CandidateList kept = view(kept_values_, kept_columns_);
+  CandidateList kept = kept_.all();
   refine(kept);
-  kept_values_.clear();
-  kept_columns_.clear();
+  kept_.count = 0;
 }
 
 // The query in float64, padded with zeros to a multiple of 8; until the next of this thread.
@@ -292,14 +274,12 @@ void Nearest::look_at(Range positions) {
 
 void Nearest::look_at_related(Range positions) {
   if (positions.begin >= positions.end) return;
-  thread_local std::vector<float> values;
-  thread_local std::vector<uint32_t> columns;
-  values.assign(static_cast<size_t>(positions.end - positions.begin), 0.0f);
-  columns.resize(values.size());
-  std::iota(columns.begin(), columns.end(), static_cast<uint32_t>(positions.begin));
-  CandidateList list = view(values, columns);
+  thread_local OwnList looked_at;
+  CandidateList list = looked_at.room(positions.end - positions.begin);
+  std::fill_n(list.values, list.count, 0.0f);
+  std::iota(list.columns, list.columns + list.count, static_cast<uint32_t>(positions.begin));
   if (may_estimate()) estimate(list, database_->grouping.rows().data() + positions.begin);
-  drop_unrelated(list);
+  keep_related(list);
   measure_best_first(list, k_, estimates_.threshold);
 }
 
@@ -309,29 +289,25 @@ void Nearest::estimate(CandidateList& list, const uint32_t* rows) {
   database_->kernels->estimate_rows[database_->dtype()](
       {widen_to_float(), database_->rows.data, database_->rows.d, rows, list.count, list.values});
   for (int64_t i = 0; i < list.count; ++i) list.values[i] = -list.values[i];
-  drop_below(list, estimates_.threshold);
+  keep_from(list, estimates_.threshold);
 }
 
 // Whether float32 holds the query and the rows as they are.
 bool Nearest::may_estimate() const { return dtype_ != DType::float64 && database_->fits_floats(); }
 
-// Without branches, as in keep_if.
-void Nearest::measure(const CandidateList& list, float from, const double* query) {
+void Nearest::measure(const CandidateList& list, const double* query) {
   thread_local Found found;
   found.assign(found_, list.count);
   int64_t* rows = found.rows.data() + found_.size();
   double* measured = found.squared_distances.data() + found_.size();
-  int64_t count = 0;
-  for (int64_t i = 0; i < list.count; ++i) {
-    rows[count] = database_->grouping.row(list.columns[i]);
-    count += list.values[i] >= from ? 1 : 0;
-  }
+  std::transform(list.columns, list.columns + list.count, rows,
+                 [this](uint32_t column) { return database_->grouping.row(column); });
   database_->kernels->refine_rows[database_->dtype()](
       {query, database_->rows.data, database_->rows.d,
-       database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows, count, limit_,
-       measured});
+       database_->row_scales.empty() ? nullptr : database_->row_scales.data(), rows, list.count,
+       limit_, measured});
   int64_t near = 0;  // there are k within the limit, so the others need not be ordered
-  for (int64_t i = 0; i < count; ++i) {
+  for (int64_t i = 0; i < list.count; ++i) {
     rows[near] = rows[i];
     measured[near] = measured[i];
     near += measured[i] <= limit_ ? 1 : 0;

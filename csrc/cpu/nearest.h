@@ -70,6 +70,32 @@ inline int64_t kept_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 64 : 0;
 }
 
+// Candidates in memory of their own.
+struct OwnList {
+  std::vector<float> values;
+  std::vector<uint32_t> columns;
+  int64_t count = 0;
+
+  CandidateList all() { return {values.data(), columns.data(), count, count}; }
+  // Room for `more` after those that are there.
+  CandidateList room(int64_t more) {
+    const auto needed = static_cast<size_t>(count + more + kSpareCandidates);
+    if (values.size() < needed) {
+      values.resize(needed);
+      columns.resize(needed);
+    }
+    return {values.data() + count, columns.data() + count, more, more};
+  }
+  // Where a list now stands.
+  CandidateList append(const CandidateList& list) {
+    CandidateList some = room(list.count);
+    std::copy_n(list.values, list.count, some.values);
+    std::copy_n(list.columns, list.count, some.columns);
+    count += list.count;
+    return some;
+  }
+};
+
 // Where a query lies in the screen's space, and what it can exclude there.
 struct ScreenPoint {
   const ScreenSpace* space;
@@ -145,7 +171,8 @@ class Nearest {
  private:
   void look_at_related(Range positions);
   bool may_estimate() const;
-  void drop_unrelated(CandidateList& list) const;
+  void keep_related(CandidateList& list) const;
+  void keep_from(CandidateList& list, float least) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
   template <typename Point>
   void prune(CandidateList& list, const Point& point, const float* norms);
@@ -155,8 +182,8 @@ class Nearest {
   template <typename Take>
   void take_best_first(CandidateList& list, int64_t best, const float& threshold, const Take& take);
   void rescreen_best(CandidateList& list);
-  void rescreen(CandidateList& list);
-  void rescreen(const CandidateList& list, float from);
+  void rescreen_all(CandidateList& list);
+  void rescreen(const CandidateList& list);
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list);
   void refine_kept();
@@ -164,7 +191,7 @@ class Nearest {
   void measure_best_first(CandidateList& list, int64_t best, const float& threshold);
   const double* widen() const;
   const float* widen_to_float() const;
-  void measure(const CandidateList& list, float from, const double* query);
+  void measure(const CandidateList& list, const double* query);
   void keep_nearest(const Found& some, size_t n);
   bool order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const;
   void lower_limit(double limit);
@@ -176,12 +203,11 @@ class Nearest {
   Relation relation_;
   int64_t k_;
   Range own_class_;
-  int64_t own_position_;
+  RelatedColumns related_;
   ScreenPoint screen_;
   BytePoint bytes_;
   EstimatePoint estimates_;
-  std::vector<float> kept_values_;  // what the second screen could not decide
-  std::vector<uint32_t> kept_columns_;
+  OwnList kept_;  // what the second screen could not decide
   double limit_ = std::numeric_limits<double>::infinity();
   float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
   bool may_guess_ = true;  // false: all thresholds are certain, `settle` asks for no second pass

@@ -15,7 +15,8 @@ constexpr int64_t kGroupBytes = 128 << 10;  // of panels: they stay in a second-
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
 
 int64_t list_storage(const SearchPlan& plan) {
-  return longest_list(plan.database, plan.k) + plan.database.kernels->panel_columns;
+  return longest_list(plan.database, plan.k) + plan.database.kernels->panel_columns +
+         kSpareCandidates;
 }
 
 }  // namespace

@@ -26,8 +26,8 @@ bool collect(const ScreenTask& task, int64_t panel, const Sum* sums, uint32_t qu
     CandidateList& list = task.lists[q];
     for (int v = 0; v < kVectors; ++v) {
       const Vector values = values_of(sums[q * kVectors + v]);
-      list.count += append_lanes(values, lanes_at_least(values, task.thresholds[q]),
-                                 first + static_cast<uint32_t>(v * Vector::kWidth),
+      const Numbers numbers = numbers_from(first + static_cast<uint32_t>(v * Vector::kWidth));
+      list.count += append_lanes(values, numbers, lanes_at_least(values, task.thresholds[q]),
                                  list.values + list.count, list.columns + list.count);
     }
     full = full || list.count >= list.full;

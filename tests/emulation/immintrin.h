@@ -119,6 +119,13 @@ inline Mask cmpgt_epi32_mask(__m512i a, __m512i b) {
   }
   return mask;
 }
+inline Mask cmplt_epu32_mask(__m512i a, __m512i b) {
+  Mask mask = 0;
+  for (int i = 0; i < 16; ++i) {
+    mask = static_cast<Mask>(mask | (bits<U32>(a)[i] < bits<U32>(b)[i] ? 1 << i : 0));
+  }
+  return mask;
+}
 inline uint64_t cmpeq_epi8_mask(__m512i a, __m512i b) {
   uint64_t mask = 0;
   for (int i = 0; i < 64; ++i) {
@@ -192,6 +199,7 @@ inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
 #define _mm512_cmp_ps_mask emulated::cmp_ps_mask
 #define _mm512_cmpeq_epi8_mask emulated::cmpeq_epi8_mask
 #define _mm512_cmpgt_epi32_mask emulated::cmpgt_epi32_mask
+#define _mm512_cmplt_epu32_mask emulated::cmplt_epu32_mask
 #define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
 #define _mm512_cvtepi32_pd emulated::cvtepi32_pd
 #define _mm512_cvtepi32_ps emulated::cvtepi32_ps
@@ -245,6 +253,8 @@ inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
 #define _mm512_storeu_ps emulated::store
 #define _mm512_storeu_si512 emulated::store
 #define _mm512_stream_ps emulated::store
+#define _mm512_sub_epi32(a, b) \
+  emulated::bits<__m512i>(emulated::bits<emulated::U32>(a) - emulated::bits<emulated::U32>(b))
 #define _mm512_sub_pd(a, b) ((a) - (b))
 #define _mm512_sub_ps(a, b) ((a) - (b))
 #define _mm512_xor_si512(a, b) ((a) ^ (b))
