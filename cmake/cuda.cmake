@@ -5,6 +5,8 @@ set_property(CACHE EXPANSIVE_CUDA PROPERTY STRINGS AUTO ON OFF)
 set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90 100 120 CACHE STRING
   "Compute capabilities to compile for; those the toolkit does not know are left out")
 
+option(EXPANSIVE_CUDA_PROBE "Build cuda_probe, the first thing to run on a new chip" OFF)
+
 string(TOUPPER "${EXPANSIVE_CUDA}" cuda_wanted)
 if(NOT cuda_wanted MATCHES "^(AUTO|ON|OFF|TRUE|FALSE|YES|NO|0|1)$")
   message(FATAL_ERROR "EXPANSIVE_CUDA is '${EXPANSIVE_CUDA}'; choose AUTO, ON or OFF")
@@ -39,10 +41,15 @@ if(NOT CUDAToolkit_FOUND)
 endif()
 
 execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
+# Of 90a and 90 a chip might take the other's kernels, which fail where wgmma is launched.
+set(cuda_wanted_for ${EXPANSIVE_CUDA_ARCHITECTURES})
+if("90a" IN_LIST cuda_wanted_for)
+  list(REMOVE_ITEM cuda_wanted_for 90)
+endif()
 set(cuda_codes "")
 set(cuda_names "")
 set(oldest "")
-foreach(arch IN LISTS EXPANSIVE_CUDA_ARCHITECTURES)
+foreach(arch IN LISTS cuda_wanted_for)
   # 90a: 90 with its own instructions, which the toolkit knows without listing them.
   string(REGEX REPLACE "[a-z]$" "" number ${arch})
   if(known MATCHES "sm_${number}[\r\n]" AND
@@ -80,3 +87,9 @@ pybind11_add_module(_cuda NO_EXTRAS csrc/bindings/cuda.cpp)
 target_link_libraries(_cuda PRIVATE expansive_cuda)
 target_compile_options(_cuda PRIVATE -Wall -Wextra)
 install(TARGETS _cuda LIBRARY DESTINATION expansive)
+
+if(EXPANSIVE_CUDA_PROBE)
+  add_executable(cuda_probe tests/cuda_probe.cu)
+  target_link_libraries(cuda_probe PRIVATE expansive_cuda)
+  target_compile_options(cuda_probe PRIVATE ${cuda_codes} --expt-relaxed-constexpr)
+endif()

@@ -118,7 +118,7 @@ def test_what_is_missing_is_said(
     emulated: ModuleType, monkeypatch: pytest.MonkeyPatch, setting: str, value: str, message: str
 ) -> None:
     assert cuda.unavailable() is None
-    assert cuda.describe() == "emulated, compute capability 8.0, 1 GiB"
+    assert cuda.describe() == "emulated, compute capability 8.0, 1 GiB, screens by mma.sync"
     monkeypatch.setenv(setting, value)
     with pytest.raises(RuntimeError, match=f"'cuda' cannot run here: .*{message}"):
         ex.neighbors(np.eye(3), None, 1, "any", backend="cuda")

@@ -137,12 +137,6 @@ void check_device(int device) {
   check(problem.empty(), "cuda:" + std::to_string(device) + " cannot be used: " + problem);
 }
 
-std::string describe_device(int device) {
-  const cudaDeviceProp found = properties(device);
-  return std::string(found.name) + ", compute capability " + capability(found) + ", " +
-         std::to_string(found.totalGlobalMem >> 30) + " GiB";
-}
-
 Chip chip_of(int device) {
 #ifdef EXPANSIVE_WGMMA
   const bool has_wgmma = attribute(cudaDevAttrComputeCapabilityMajor, device) == 9;
@@ -150,6 +144,13 @@ Chip chip_of(int device) {
   const bool has_wgmma = false;
 #endif
   return {attribute(cudaDevAttrMultiProcessorCount, device), has_wgmma};
+}
+
+std::string describe_device(int device) {
+  const cudaDeviceProp found = properties(device);
+  return std::string(found.name) + ", compute capability " + capability(found) + ", " +
+         std::to_string(found.totalGlobalMem >> 30) + " GiB, screens by " +
+         (chip_of(device).has_wgmma ? "wgmma" : "mma.sync");
 }
 
 int64_t total_memory(int device) {

@@ -33,6 +33,18 @@ EXPANSIVE_HOST_DEVICE constexpr int64_t image_place(int64_t row, int64_t feature
          place_in_block(line, part) + feature % 8;
 }
 
+// Where wgmma finds a matrix of 64 bfloat16 a line, in a block of images in shared memory (PTX ISA,
+// "Matrix descriptor"): its address and the stride of eight lines, both in 16 bytes, and that it is
+// swizzled by 128 bytes. The leading stride means nothing then.
+EXPANSIVE_HOST_DEVICE constexpr uint64_t describe_matrix(uint32_t address) {
+  constexpr uint64_t kEightLines = 1024, kSwizzled128 = 1;
+  return (address & 0x3FFFF) >> 4 | uint64_t{1} << 16 | kEightLines >> 4 << 32 | kSwizzled128 << 62;
+}
+// The same from its `column`-th column on, a multiple of 16.
+EXPANSIVE_HOST_DEVICE constexpr uint64_t from_column(uint64_t matrix, int column) {
+  return matrix + static_cast<uint64_t>(column * 2 >> 4);
+}
+
 inline constexpr int kPartBytes = 16;
 inline constexpr int kPartsPerLine = kStep * 2 / kPartBytes;
 inline constexpr int kLineBytes = kStep * 2;

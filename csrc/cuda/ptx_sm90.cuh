@@ -5,6 +5,7 @@
 
 #include <cstdint>
 
+#include "cuda/fragments.h"
 #include "cuda/ptx.cuh"
 
 namespace expansive::cuda {
@@ -77,17 +78,9 @@ __device__ inline void prefetch(const void* address) {
 
 // ---- products ----------------------------------------------------------------------------------
 
-// Where a matrix of 64 bfloat16 a line lies, 128 bytes a line, swizzled by 128 bytes (PTX ISA,
-// "Matrix descriptor"): the address, the stride of eight lines, the swizzling.
+// See fragments.h.
 using Matrix = uint64_t;
-__device__ inline Matrix matrix_at(SharedAddress address) {
-  constexpr uint64_t kEightLines = 1024;
-  return (address & 0x3FFFF) >> 4 | uint64_t{1} << 16 | kEightLines >> 4 << 32 | uint64_t{1} << 62;
-}
-// The same from its `column`-th column on, a multiple of 16.
-__device__ inline Matrix from_column(Matrix matrix, int column) {
-  return matrix + static_cast<uint64_t>(column * 2 >> 4);
-}
+__device__ inline Matrix matrix_at(SharedAddress address) { return describe_matrix(address); }
 
 // The sums of one of a team's threads, of 64 x 256: number 4 g + 2 u + i is that of line
 // 16 · (warp % 4) + lane / 4 + 8 u and column 8 g + 2 · (lane % 4) + i.

@@ -237,6 +237,9 @@ __global__ void __launch_bounds__(kWideThreads, 1)
 
 void screen_wide(const ScreenTask& task, const Chip& chip, cudaStream_t stream) {
   constexpr int kSharedBytes = 227 * 1024;
+  const auto is_aligned = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 16 == 0; };
+  check(is_aligned(task.queries) && is_aligned(task.rows),
+        "images must lie at a multiple of 16 bytes, for bulk copies");
   const Cut cut = cut_into_strips(task, chip, kWideBlockRows);
   const int stages = wide_stages(padded_features(task.d) / kImageFeatures);
   check_cuda(cudaFuncSetAttribute(screen_wide_kernel, cudaFuncAttributeMaxDynamicSharedMemorySize,

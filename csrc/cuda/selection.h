@@ -291,8 +291,8 @@ EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, co
   }
   if (team.rank() == 0) *c.control = {INFINITY, INFINITY, 0, 0, 0};
   team.sync();
-  for (const bool best : {true, false}) {
-    visit_tiles(team, s, range, c, {cutoff, best}, measure);
+  for (int pass = 0; pass < 2; ++pass) {  // the best tiles, then the others
+    visit_tiles(team, s, range, c, {cutoff, pass == 0}, measure);
     merge_candidates(team, s, c, c.control->added);
   }
 }

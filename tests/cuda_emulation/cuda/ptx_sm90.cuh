@@ -8,6 +8,7 @@
 #include <cstdio>
 #include <cstdlib>
 
+#include "cuda/fragments.h"
 #include "cuda/ptx.cuh"
 
 namespace expansive::cuda {
@@ -60,6 +61,10 @@ inline std::vector<BlockCopy>& block_copies() {
   return under_way;
 }
 inline void copy_block(SharedAddress to, const uint16_t* from, int bytes, SharedAddress barrier) {
+  if (to % 16 != 0 || reinterpret_cast<uintptr_t>(from) % 16 != 0 || bytes % 16 != 0) {
+    std::fprintf(stderr, "a bulk copy is not aligned to 16 bytes\n");
+    std::abort();
+  }
   // Zeros, not NaN: what is not a number is never taken for far.
   std::memset(reinterpret_cast<void*>(to), 0, static_cast<size_t>(bytes));
   block_copies().push_back({to, from, bytes, barrier});
@@ -91,18 +96,28 @@ void leave_registers() {}
 
 // ---- products ----------------------------------------------------------------------------------
 
-using Matrix = SharedAddress;
-inline Matrix matrix_at(SharedAddress address) { return address; }
-inline Matrix from_column(Matrix matrix, int column) {
-  return matrix + 2 * static_cast<SharedAddress>(column);
+// Addresses in descriptors are the chip's, of 18 bits, from where shared memory begins.
+using Matrix = uint64_t;
+inline SharedAddress shared_begin() {
+  return shared_address(emulation::dynamic_shared_memory()) / 1024 * 1024;
 }
-// Eight lines of 128 bytes lie 1024 bytes from the next; the bits of an address that number the
-// line within eight are mixed into those that number the 16 bytes within a line.
+inline Matrix matrix_at(SharedAddress address) {
+  return describe_matrix(static_cast<uint32_t>(address - shared_begin()));
+}
+// An element by the descriptor's fields. Eight lines of 128 bytes lie a stride from the next; the
+// bits of an address that number the line within eight are mixed into those that number the 16
+// bytes within a line.
 inline double matrix_element(Matrix matrix, unsigned line, unsigned column) {
-  SharedAddress address = matrix + line / 8 * 1024 + line % 8 * 128 + column * 2;
+  const auto field = [matrix](int from, int bits) { return matrix >> from & ((1u << bits) - 1u); };
+  if (field(62, 2) != 1 || field(49, 3) != 0) {
+    std::fprintf(stderr, "a matrix is not swizzled by 128 bytes from a multiple of 1024\n");
+    std::abort();
+  }
+  const uint64_t start = field(0, 14) << 4, eight_lines = field(32, 14) << 4;
+  uint64_t address = start + line / 8 * eight_lines + line % 8 * 128 + column * 2;
   address ^= (address >> 7 & 7) << 4;
   uint16_t bits;
-  std::memcpy(&bits, reinterpret_cast<const void*>(address), sizeof bits);
+  std::memcpy(&bits, reinterpret_cast<const void*>(shared_begin() + address), sizeof bits);
   return element(bits, 0);
 }
 
