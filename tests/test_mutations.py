@@ -187,6 +187,7 @@ MUTATIONS = {
     "candidates counted past a list's end": Mutation(
         "lists_avx.h", "(1u << (count - i)) - 1u", "~0u"
     ),
+    "candidates taken twice": Mutation("lists.h", "~lanes_at_least(values, end)", "~0u"),
     "a row its own neighbour": Mutation(
         NEAREST, "range(own_position, own_position + 1)", "range(0, 0)"
     ),

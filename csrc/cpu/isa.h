@@ -20,7 +20,8 @@ struct CandidateList {
   int64_t full = 0;  // at this count the list wants pruning; the screen may add a panel more
 };
 
-// Passes over lists read and write whole vectors: a list's storage has room for so many more.
+// Passes over lists read and write whole vectors, up to one past the last candidate: a list's
+// storage has room for so many more.
 inline constexpr int64_t kSpareCandidates = 16;
 
 struct ColumnRange {

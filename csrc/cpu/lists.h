@@ -9,11 +9,11 @@
 namespace expansive {
 namespace {
 
-// Keeps the candidates whose lanes choose(values, numbers) names, in their order. Reads and writes
-// up to a vector past the list's end: kSpareCandidates.
+static_assert(Vector::kWidth <= kSpareCandidates);
+
+// Keeps the candidates whose lanes choose(values, numbers) names, in their order.
 template <typename Choose>
 inline void keep_lanes(CandidateList& list, const Choose& choose) {
-  static_assert(Vector::kWidth <= kSpareCandidates);
   int64_t kept = 0;
   for (int64_t i = 0; i < list.count; i += Vector::kWidth) {
     const int64_t left = list.count - i;
@@ -79,7 +79,7 @@ inline ValueRange range_of(const float* values, int64_t count) {
 }
 
 // A value that at least `wanted` of `count` values reach, and few more unless they tie: bisection
-// by counting. `count` is at least one.
+// by counting. `count` is at least one, and kSpareCandidates more can be read.
 inline float find_cutoff(const float* values, int64_t count, int64_t wanted) {
   auto [low, high] = range_of(values, count);
   const int64_t enough = wanted + wanted / 8;

@@ -6,7 +6,7 @@
 namespace expansive {
 namespace {
 
-// How many are at least `least`. Reads whole vectors.
+// How many are at least `least`. Reads up to a vector past the last: kSpareCandidates.
 inline int64_t count_from(const float* values, int64_t count, float least) {
   int64_t reaching = 0, i = 0;
   for (; i + Vector::kWidth <= count; i += Vector::kWidth) {

@@ -16,6 +16,13 @@ constexpr size_t kFew = 256;
 // Whether little room is left.
 bool is_crowded(const CandidateList& list) { return 4 * list.count > 3 * list.full; }
 
+// Until the next of this thread.
+CandidateList copy_of(const CandidateList& list) {
+  thread_local OwnList copy;
+  copy.count = 0;
+  return copy.append(list);
+}
+
 RelatedColumns related_columns(Relation relation, const Range& own_class, int64_t own_position,
                                int64_t n) {
   const auto range = [](int64_t begin, int64_t end) {
@@ -140,15 +147,13 @@ void Nearest::prune(CandidateList& list, const Point& point, const float* norms)
 }
 
 // Takes the best candidates of a list, which lowers the threshold, and drops those that do not
-// reach it then.
+// reach it then. take(some) gets a copy of them, and takes nothing else meanwhile.
 template <typename Take>
 void Nearest::take_best(CandidateList& list, int64_t best, const float& threshold,
                         const Take& take) {
   if (list.count <= best) return;
   const float cutoff = find_cutoff(list, best);
-  thread_local OwnList taken;
-  taken.count = 0;
-  CandidateList some = taken.append(list);
+  CandidateList some = copy_of(list);
   keep_from(some, cutoff);
   take(some);
   database_->kernels->keep_between(list, threshold, cutoff);

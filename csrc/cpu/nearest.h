@@ -50,9 +50,10 @@ struct Found {
   }
 };
 
-// How many candidates a list holds, at its longest and at first; its storage has room for one panel
-// more. Between two prunings the threshold is stale, so a longer list means fewer prunings but more
-// candidates; this is near the best of both. Candidates to be screened again are many and cheap.
+// How many candidates a list holds, at its longest and at first; its storage has room for a panel
+// and kSpareCandidates more. Between two prunings the threshold is stale, so a longer list means
+// fewer prunings but more candidates; this is near the best of both. Candidates to be screened
+// again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 472 : 2 * k + 32;
 }
@@ -77,16 +78,18 @@ struct OwnList {
   int64_t count = 0;
 
   CandidateList all() { return {values.data(), columns.data(), count, count}; }
-  // Room for `more` after those that are there.
+  // Room for `more` after those that are there, not yet among them. Ends what was given out before.
   CandidateList room(int64_t more) {
     const auto needed = static_cast<size_t>(count + more + kSpareCandidates);
-    if (values.size() < needed) {
+    if (columns.size() < needed) {  // the last to grow: memory may run out between the two
+      values.reserve(needed);       // and no more: it is counted
+      columns.reserve(needed);
       values.resize(needed);
       columns.resize(needed);
     }
     return {values.data() + count, columns.data() + count, more, more};
   }
-  // Where a list now stands.
+  // Puts a copy of a list after those that are there. Where it stands.
   CandidateList append(const CandidateList& list) {
     CandidateList some = room(list.count);
     std::copy_n(list.values, list.count, some.values);
