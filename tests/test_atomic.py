@@ -60,3 +60,11 @@ def test_errors_of_atomic_write_name_the_path_that_was_given(tmp_path):
             pass
         assert name in str(caught.value)
         assert "-" not in str(caught.value).replace(str(tmp_path), "")
+
+
+def test_what_is_no_file_is_not_replaced(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/null"):
+        with pytest.raises(OSError, match="it is a device or a pipe"), files.atomic_write(path):
+            pass
+    assert not (tmp_path / "pipe").is_file()

@@ -87,6 +87,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
     "nothing": ({"x": None}, (ValueError), ["x must be a matrix"]),
     "labels of two axes": ({"y": np.c_[Y, Y]}, ValueError, ["y must be one-dim", "(57, 2)"]),
     "a label": ({"y": 3}, ValueError, ["y must be one-dimensional", "()"]),
+    "one-hot labels": ({"y": np.eye(6, 2)}, ValueError, ["(6, 2); of one-hot", "y.argmax(axis=1)"]),
     "no labels": ({"y": None}, ValueError, ["labels", "pass y", "'any'"]),
     "nan for a label": ({"y": np.where(LOST, np.nan, Y)}, ValueError, [MISSING, "nan", "drop"]),
     "mixed labels": (

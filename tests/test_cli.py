@@ -153,6 +153,15 @@ def test_bench_says_how_many_cells_are_left(tmp_path, capsys, monkeypatch):
     assert asked == [{"only": "*eos*", "max_minutes": 2.0, "cpu": True}]
 
 
+def test_bench_that_was_stopped_before_any_result_reports_nothing(tmp_path, capsys, monkeypatch):
+    from expansive.study import run as study_run
+
+    monkeypatch.setattr(study_run, "run", lambda *args, **options: study_run.Outcome(0, 0, 72))
+    status, shown, _ = run(capsys, "bench", "--preset", "quick", "--out", tmp_path)
+    assert status == 0
+    assert "72 are left: run the same command again" in shown
+
+
 # ---- train and demo ---------------------------------------------------------------------------
 
 

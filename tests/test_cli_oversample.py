@@ -22,7 +22,7 @@ def test_oversample_writes_the_rows_and_the_plan_in_every_format(source, tmp_pat
     extra = ["--out-labels", labels] if labels else []
     status, shown, _ = run(capsys, "oversample", source, target, "--seed", 3, "--k", 4, *extra)
     assert status == 0
-    assert "40 rows and 35 synthetic ones" in shown
+    assert "40 rows of 3 features, and 35 synthetic ones" in shown
     x, y = imbalanced()
     plan = SynthesisPlan.eos(x, y, k=4, seed=3)
     made_x, made_y = files.load_arrays(target, labels=labels)

@@ -313,3 +313,12 @@ def test_features_with_a_large_mean_keep_their_differences(tmp_path, dtype):
     exact = (x - x.mean(axis=0)) / x.std(axis=0)
     assert inputs.dtype == np.float32
     np.testing.assert_allclose(inputs, exact, atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["d.csv", "sub/d.csv"])
+def test_a_file_of_another_kind_is_no_name_of_the_hub(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "sub").mkdir()
+    (tmp_path / name).write_text("a,b")
+    with pytest.raises(ValueError, match=r"'\S*d\.csv' is a file of no known kind; .*read_csv"):
+        datasets.load(name)

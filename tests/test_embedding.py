@@ -235,6 +235,25 @@ def test_rebalance_head_refuses_a_middle_layer() -> None:
         rebalance_head(Net(), "narrow", data=blobs(), progress=False, cpu=True, k=3)
 
 
+def test_rebalance_head_says_what_it_lacks_and_what_it_does_not_take() -> None:
+    model = network()
+    with pytest.raises(TypeError, match="data is missing"):
+        rebalance_head(model, "classifier.1")
+    with pytest.raises(TypeError, match=r"epochs=50 are of phase 1, .* set head_epochs"):
+        rebalance_head(model, "classifier.1", blobs(), epochs=50)
+    with pytest.raises(TypeError, match=r"head must be the name of a module, .* not a Linear"):
+        rebalance_head(model, model.classifier[1], data=blobs())
+    with pytest.raises(ValueError, match=r"\[batch, 3\].* not \[\d+, 5\]; the labels are 0 to 2"):
+        rebalance_head(network(5), "classifier.1", blobs(), progress=False, cpu=True)
+
+
+def test_a_network_that_makes_nan_is_named_as_the_cause() -> None:
+    model = network()
+    nn.init.constant_(model.body[0].weight, float("nan"))
+    with pytest.raises(ValueError, match="the network makes NaN or infinity of 66 of 66 rows"):
+        rebalance_head(model, "classifier.1", blobs(), k=3, progress=False, cpu=True)
+
+
 def linear(weight: float, *bias: float) -> nn.Linear:
     head = nn.Linear(5, 3)
     nn.init.constant_(head.weight, weight)

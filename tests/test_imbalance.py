@@ -87,3 +87,11 @@ def test_what_is_no_file_of_indices_is_named(tmp_path, damage):
         path.write_bytes(damaged[damage])
     with pytest.raises(ValueError, match=r"tail\.npz' holds no subset written by save_indices"):
         datasets.load_indices(path, Y)
+
+
+def test_an_imbalance_that_leaves_a_class_empty_says_how_much_would_do():
+    with pytest.raises(
+        ValueError, match=r"imbalance=1000 leaves no row of class 9: .* give 500 or"
+    ):
+        datasets.long_tail(Y, 1000)
+    assert np.bincount(Y[datasets.long_tail(Y, 500)]).min() == 1

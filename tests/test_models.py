@@ -3,16 +3,20 @@
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
+from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import TensorDataset
 
+from expansive import datasets
 from expansive.train import ThreePhaseTrainer
 from expansive.train.embedding import embed
 from expansive.train.losses import LDAM
@@ -23,6 +27,7 @@ from expansive.train.models import (
     densenet,
     norm_head,
     resnet,
+    saved,
     wide_resnet,
 )
 
@@ -410,3 +415,32 @@ def test_bad_arguments_of_a_normed_head_are_refused(
 ) -> None:
     with pytest.raises(ValueError, match=message):
         NormedLinear(*arguments)
+
+
+@pytest.mark.parametrize("width", [None, 4])
+def test_a_saved_network_needs_nothing_else(tmp_path: Path, width: int | None) -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (6, 8, 8, 1), dtype=np.uint8)
+    rows = datasets.to_torch(datasets.ArrayData(images, np.arange(6) % 2, ["cat", "dog"]))
+    torch.manual_seed(1)
+    model, head = by_name("resnet8", 2, 1, width=width)
+    for part in model.modules():  # so that a mode or a normalisation that is lost shows
+        if isinstance(part, nn.BatchNorm2d):
+            part.running_mean.uniform_(-1, 1)
+    saved.save(tmp_path / "model.safetensors", model, rows, name="resnet8", width=width, head=head)
+    found = saved.load(tmp_path / "model.safetensors")
+    assert (found.head, found.classes, found.shape) == ("fc", ["cat", "dog"], (8, 8, 1))
+    inputs = torch.stack([rows[i][0] for i in range(6)])
+    with torch.no_grad():
+        expected = model.eval()(inputs)
+        assert torch.equal(found.model(inputs), expected)
+    names = [found.classes[code] for code in expected.argmax(dim=1)]
+    assert found.predict(images).tolist() == found.predict(images[..., 0]).tolist() == names
+    with pytest.raises(ValueError, match=r"shape \[n, 8, 8, 1\] .* not \[6, 4, 8, 1\]"):
+        found.predict(images[:, :4])
+
+
+def test_weights_alone_are_no_saved_network(tmp_path: Path) -> None:
+    save_file({"weight": torch.zeros(2)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="does not say what network it holds"):
+        saved.load(tmp_path / "model.safetensors")

@@ -216,3 +216,14 @@ def test_more_neighbors_than_there_are(backend: str) -> None:
 def test_more_rows_than_a_number_can_count_are_refused() -> None:
     with pytest.raises(ValueError, match=r"sampling_strategy asks for \d+ rows; .* 2\*\*63"):
         Plan.eos(np.eye(4), [0, 0, 1, 1], {0: 2**63 - 1, 1: 2**62}, k=1)
+
+
+def test_a_plan_is_not_made_from_rows_directly() -> None:
+    with pytest.raises(TypeError, match=r"made by SynthesisPlan\.eos\(x, y\)"):
+        Plan(np.eye(4))  # type: ignore[arg-type]
+
+
+def test_a_slice_past_the_end_says_where_to_stop() -> None:
+    x, y = blobs((9, 4))
+    with pytest.raises(IndexError, match=r"slice \[0, 6\) .* 5 rows; stop at min\(stop, plan"):
+        Plan.eos(x, y, k=2).generate(x, 0, 6)

@@ -380,3 +380,11 @@ def test_drawing_leaves_the_settings_of_matplotlib_alone(evaluation, tmp_path, m
     before = dict(matplotlib.rcParams)
     report.write_html(evaluation, tmp_path / "report.html")
     assert dict(matplotlib.rcParams) == before
+
+
+def test_an_evaluation_is_shown_in_a_line(evaluation):
+    assert re.fullmatch(
+        r"<Evaluation of \d+ classes: balanced accuracy 0\.\d{3} -> 0\.\d{3}, mean generalization "
+        r"gap [\d.]+ -> [\d.]+; expansive\.report\.table\(it\) for all>",
+        repr(evaluation),
+    )

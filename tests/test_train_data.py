@@ -257,6 +257,11 @@ def test_embeddings_come_from_the_rows_without_augmentation() -> None:
     assert fitted.evaluate(blobs(seed=1)).classes == ["one", "two", "three"]
 
 
+def test_a_part_of_a_data_set_has_the_names_of_its_classes() -> None:
+    part = Subset(Subset(Augmented(blobs()), range(66)), range(66))
+    assert split(part, None, None, 0.2, 0, "train_set").classes == ["one", "two", "three"]
+
+
 def test_loading_in_processes_gives_the_same_bits() -> None:
     one, two = network(), network()
     trainer(one).fit_backbone(blobs())

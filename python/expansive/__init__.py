@@ -16,7 +16,7 @@ from expansive.neighbors import Index, nearest_enemies, neighbors
 from expansive.synthesis import Recipe, SynthesisPlan
 
 if TYPE_CHECKING:
-    from expansive import torch_ops
+    from expansive import report, torch_ops
     from expansive.exact_neighbors import ExactNeighbors
     from expansive.sampler import EOS
     from expansive.train import ThreePhaseTrainer, rebalance_head
@@ -34,6 +34,7 @@ __all__ = [
     "nearest_enemies",
     "neighbors",
     "rebalance_head",
+    "report",
     "torch_ops",
 ]
 
@@ -52,8 +53,8 @@ def __dir__() -> list[str]:
 
 def __getattr__(name: str) -> Any:
     """Import what needs scikit-learn or torch when it is first asked for."""
-    if name == "torch_ops":
-        return importlib.import_module("expansive.torch_ops")
+    if name in ("report", "torch_ops"):
+        return importlib.import_module(f"expansive.{name}")
     if name not in _LAZY:
         raise AttributeError(f"module 'expansive' has no attribute {name!r}")
     return getattr(importlib.import_module(_LAZY[name]), name)

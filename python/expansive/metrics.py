@@ -104,6 +104,16 @@ class Evaluation:
     settings: dict[str, Any]
     sample: EmbeddingSample | None
 
+    def __repr__(self) -> str:
+        """Give the two figures that tell most; `expansive.report` shows all."""
+        accuracy = self.before.balanced_accuracy, self.after.balanced_accuracy
+        gap = float(np.mean(self.gap_before)), float(np.mean(self.gap_after))
+        return (
+            f"<Evaluation of {len(self.classes)} classes: balanced accuracy "
+            f"{accuracy[0]:.3f} -> {accuracy[1]:.3f}, mean generalization gap "
+            f"{gap[0]:.3g} -> {gap[1]:.3g}; expansive.report.table(it) for all>"
+        )
+
 
 class ClassRanges(NamedTuple):
     """Smallest and largest value of every feature in every class.

@@ -331,7 +331,7 @@ def nearest_enemies(
     Returns
     -------
     dist, idx : array, shape [n_queries, k]
-        As in `neighbors`.
+        As in `neighbors`: where there are fewer than k enemies, inf and -1 fill up.
     """
     return neighbors(x, y, k, relation="enemy", queries=queries, **options)
 

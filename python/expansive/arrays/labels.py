@@ -78,7 +78,8 @@ def label_array(y: Any, name: str) -> NDArray[Any]:
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1:
-        raise ValueError(f"{name} must be one-dimensional; got shape {labels.shape}")
+        hint = f"; of one-hot labels give {name}.argmax(axis=1)" if labels.ndim == 2 else ""
+        raise ValueError(f"{name} must be one-dimensional; got shape {labels.shape}{hint}")
     if labels.dtype.kind in "OT":
         labels = _sortable(labels, name)
     if labels.dtype.kind in "fmM":

@@ -69,6 +69,8 @@ def bench(
             f"left{': run the same command again' if outcome.left else ''}",
             soft_wrap=True,
         )
+        if outcome.left and outcome.finished == outcome.failed:
+            return  # nothing to report on yet
     console.print(report.write(chosen, folder))
     console.out(f"Report: {folder / 'report.html'}")
 

@@ -153,7 +153,11 @@ def train(
     resume: Annotated[bool, typer.Option(help="Continue from the newest checkpoint.")] = False,
     seed: Seed = 0,
 ) -> None:
-    """Train in three phases: the backbone, the synthetic plan, the head."""
+    """Train in three phases: the backbone, the synthetic plan, the head.
+
+    Of array files, digits, and image folders without a folder "test", a fifth of each class is held
+    out to test on. Images of array files are [n, height, width] or [n, height, width, channels].
+    """
     import_extra("torch", "train")
     from expansive.cli import runs
     from expansive.train.models import check_name
@@ -168,6 +172,13 @@ def train(
     )
     kept = None if imbalance is None else datasets.long_tail(full.y, imbalance, seed=seed)
     rows = full if kept is None else full.take(kept)
+
+    console.print(
+        f"{data}: {len(rows.y):,} rows to train on, {len(test.y):,} to test on, "
+        f"{len(rows.classes)} classes",
+        markup=False,
+        soft_wrap=True,
+    )
 
     def keep_subset(record: dict[str, Any]) -> None:
         # After an epoch: a run that is refused leaves the file of the one before it as it is.
@@ -287,7 +298,10 @@ def oversample(
             made = plan.generate(flat, start, stop, dtype=kind)
             inputs.check_made(made)
             write(made.reshape(-1, *x.shape[1:]), plan.labels(start, stop))
-    console.out(f"{target}: {len(x):,} rows and {plan.n_samples:,} synthetic ones")
+    console.out(
+        f"{target}: {len(x):,} rows of {flat.shape[1]:,} features, "
+        f"and {plan.n_samples:,} synthetic ones"
+    )
 
 
 def _float_dtype(rows: np.dtype[Any]) -> np.dtype[Any]:

@@ -7,16 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 from rich.console import Console
-from safetensors.torch import save_file
 
 from expansive import datasets, report
 from expansive.arguments import as_seed
 from expansive.datasets import ArrayData
-from expansive.files import atomic_write, check_folder
+from expansive.files import check_folder
 from expansive.metrics import Evaluation
 from expansive.train import ThreePhaseTrainer
 from expansive.train.checkpoint import checkpoints
-from expansive.train.models import Network, by_name
+from expansive.train.models import Network, by_name, saved
 
 if TYPE_CHECKING:
     from torch import nn
@@ -80,7 +79,7 @@ def train(
     out : Path
         Existing folder.
     settings : dict
-        For `ThreePhaseTrainer`.
+        For `ThreePhaseTrainer`; `about` holds the name of the model and, perhaps, its width.
     console : Console
         Where to show the table.
     augment : bool
@@ -100,8 +99,15 @@ def train(
     shown = datasets.to_torch(rows, like=plain, augment=True) if augment else plain
     trainer.fit(shown, embed_set=plain, resume=resume)
     # Before the report: should that fail, the training is not lost.
-    with atomic_write(out / "model.safetensors") as temporary:
-        save_file(model.state_dict(), temporary)
+    about = settings["about"]
+    saved.save(
+        out / "model.safetensors",
+        model,
+        plain,
+        name=about["model"],
+        width=about.get("width"),
+        head=head,
+    )
     evaluation = trainer.evaluate(unseen)
     report.write_json(evaluation, out / "metrics.json")
     report.write_html(evaluation, out / "report.html", title)

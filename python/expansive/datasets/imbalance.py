@@ -184,6 +184,11 @@ def _choose(
     have = np.array([len(own) for own in rows])
     if n_max is None:
         n_max = int(np.min(have / share))
+        if n_max * share.min() < 1:
+            raise ValueError(
+                f"imbalance={1 / share.min():g} leaves no row of class {present[share.argmin()]}: "
+                f"the largest class has {n_max} then; give {n_max} or less"
+            )
     keep = (n_max * share).astype(np.int64)
     for label, wanted, existing in zip(present.tolist(), keep, have, strict=True):
         if not 1 <= wanted <= existing:

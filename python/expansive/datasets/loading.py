@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from expansive.arguments import as_choice
 from expansive.datasets import sources
 from expansive.datasets.sources import ArrayData, SplitName
-from expansive.files import SUFFIXES, PathLike, check_labels_file, load_arrays
+from expansive.files import KNOWN_FILES, SUFFIXES, PathLike, check_labels_file, load_arrays
 
 CIFAR10 = "uoft-cs/cifar10"
 JPEG_PREFIX = "cifar10-jpeg:"
@@ -83,6 +83,11 @@ def load(
         x, y = load_arrays(path, x_key, y_key, labels=labels)
         _require_channels_last(x, name)
         return sources.part(sources.encode(x, y), split)
+    if path.exists():
+        raise ValueError(
+            f"{name!r} is a file of no known kind; known are {KNOWN_FILES}, and folders with one "
+            "folder of images per class"
+        )
     if name.count("/") == 1 and all(part.strip(".~") for part in name.split("/")):
         return sources.hub(name, split, x_key, y_key, image_size)
     raise ValueError(

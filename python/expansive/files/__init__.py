@@ -10,9 +10,10 @@ from expansive.files.array_files import (
     save_arrays,
 )
 from expansive.files.atomic import PathLike, atomic_write, check_folder
-from expansive.files.layout import SUFFIXES, Layout
+from expansive.files.layout import KNOWN_FILES, SUFFIXES, Layout
 
 __all__ = [
+    "KNOWN_FILES",
     "SUFFIXES",
     "Layout",
     "PathLike",

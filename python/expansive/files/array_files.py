@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
 from expansive.files.formats import READERS, SINKS, read_npy
-from expansive.files.layout import SUFFIXES, Layout, Write, check_layout
+from expansive.files.layout import KNOWN_FILES, SUFFIXES, Layout, Write, check_layout
 from expansive.files.parquet import features_of
 
 _DAMAGE = (EOFError, NotImplementedError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
@@ -267,9 +267,7 @@ def _files(path: PathLike, labels: PathLike | None) -> list[PathLike]:
     """List the file of the rows and, for .npy, that of the labels; refuse what makes no sense."""
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
-        raise ValueError(
-            f"{os.fspath(path)!r} has the suffix {suffix!r}; known are {', '.join(SUFFIXES)}"
-        )
+        raise ValueError(f"{os.fspath(path)!r} has the suffix {suffix!r}; known are {KNOWN_FILES}")
     check_labels_file(path, labels)
     if labels is None:
         return [path]

@@ -32,7 +32,8 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
     Raises
     ------
     OSError
-        Before the block runs, when the path is a folder, or its folder is missing or not writable.
+        Before the block runs, when the path is a folder, a device or a pipe, or its folder is
+        missing or not writable.
     """
     target = finished(path)
     with _naming(path):
@@ -61,6 +62,11 @@ def finished(path: PathLike) -> Path:
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise IsADirectoryError(f"cannot write {os.fspath(path)!r}: it is a folder; name a file")
+    if target.exists() and not target.is_file():
+        raise OSError(
+            f"cannot write {os.fspath(path)!r}: it is a device or a pipe, which a finished file "
+            "would replace; name a file"
+        )
     if not target.parent.is_dir():
         raise FileNotFoundError(
             f"cannot write {os.fspath(path)!r}: the folder {str(target.parent)!r} does not exist; "

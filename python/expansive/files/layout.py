@@ -16,6 +16,8 @@ from expansive.files.atomic import PathLike
 Write: TypeAlias = Callable[[NDArray[Any], NDArray[Any]], None]
 
 SUFFIXES = (".npz", ".npy", ".safetensors", ".parquet")
+KNOWN_FILES = f"{', '.join(SUFFIXES)} (of a CSV: pandas.read_csv(...).to_parquet(...))"
+"""What messages say of them."""
 
 
 class Layout(NamedTuple):

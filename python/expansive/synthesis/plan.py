@@ -62,6 +62,10 @@ class SynthesisPlan:
     def __init__(
         self, contents: Contents, backend: str | None = None, threads: int | None = None
     ) -> None:
+        if not isinstance(contents, Contents):
+            raise TypeError(
+                "a plan is made by SynthesisPlan.eos(x, y), smote, random or load, not directly"
+            )
         self._contents = contents
         self._partners = contents.partners
         self.classes = contents.classes
@@ -351,7 +355,8 @@ class SynthesisPlan:
         stop = self.n_samples if stop is None else operator.index(stop)
         if not 0 <= start <= stop <= self.n_samples:
             raise IndexError(
-                f"slice [{start}, {stop}) is not within the plan's {self.n_samples} rows"
+                f"slice [{start}, {stop}) is not within the plan's {self.n_samples} rows; "
+                f"stop at min(stop, plan.n_samples)"
             )
         return range(start, stop)
 

@@ -405,6 +405,8 @@ def _check_val_labels(labels: NDArray[np.int64], n_classes: int, name: str) -> N
 
 def _class_names(rows: Pairs, n_classes: int) -> list[str]:
     names = getattr(rows, "classes", None)
+    if names is None and isinstance(rows, Subset):
+        return _class_names(rows.dataset, n_classes)
     if names is None or len(names) != n_classes:
         return [str(label) for label in range(n_classes)]
     return [str(name) for name in names]

@@ -60,6 +60,15 @@ class Embeddings(NamedTuple):
                 "its rows give, and a row give the same label each time"
             )
 
+    def require_finite(self) -> None:
+        """Raise ValueError where the network made NaN or infinity of a row."""
+        broken = int((~torch.isfinite(self.x).all(dim=1)).sum())
+        if broken:
+            raise ValueError(
+                f"the network makes NaN or infinity of {broken} of {len(self.x)} rows on their way "
+                "to the head: look at its weights, and at these rows"
+            )
+
 
 class EmbeddedRows(Batches):
     """Embeddings and labels, given as batches on their device."""
@@ -90,9 +99,13 @@ def find_head(model: nn.Module, head: str) -> nn.Module:
 
     Raises
     ------
+    TypeError
+        When it is no name.
     ValueError
         When there is none of that name; lists the last ones.
     """
+    if not isinstance(head, str):
+        raise TypeError(f"head must be the name of a module, as 'fc', not a {type(head).__name__}")
     modules: dict[str, nn.Module] = dict(model.named_modules(remove_duplicate=False))
     del modules[""]
     if head not in modules:
@@ -114,8 +127,13 @@ def logits_of(output: Any, n_classes: int | None, giver: str = "the network") ->
         return logits
     found = shape if isinstance(logits, Tensor) else type(logits).__name__
     wanted = "n_classes" if n_classes is None else n_classes
+    hint = ""
+    if n_classes is not None and len(shape) == 2:
+        hint = (
+            f"; the labels are 0 to {n_classes - 1}: number the classes so, or change its outputs"
+        )
     raise ValueError(
-        f"{giver} must give logits of shape [batch, {wanted}], one per class, not {found}"
+        f"{giver} must give logits of shape [batch, {wanted}], one per class, not {found}{hint}"
     )
 
 

@@ -13,8 +13,8 @@ from expansive.train.trainer import ThreePhaseTrainer
 def rebalance_head(
     model: nn.Module,
     head: str = "fc",
+    data: Pairs | None = None,
     *,
-    data: Pairs,
     val_set: Pairs | None = None,
     resume: bool = False,
     **settings: Any,
@@ -37,7 +37,7 @@ def rebalance_head(
         Continue from the newest checkpoint of a phase 3 in `checkpoint_dir`, if there is one, with
         the whole network as it is there.
     **settings
-        As for `ThreePhaseTrainer`.
+        As for `ThreePhaseTrainer`, but for its `epochs`, which are of phase 1.
 
     Returns
     -------
@@ -47,7 +47,7 @@ def rebalance_head(
     Raises
     ------
     ValueError, TypeError
-        As `ThreePhaseTrainer` and its `fit` do, before any work.
+        As `ThreePhaseTrainer` and its `fit` do, before any work; without `data`; for `epochs`.
     CheckpointError
         When the checkpoint is damaged or belongs to another run.
     FileExistsError
@@ -57,6 +57,12 @@ def rebalance_head(
     --------
     >>> rebalance_head(network, "classifier.2", data=train_set, head_epochs=10)  # doctest: +SKIP
     """
+    if data is None:
+        raise TypeError("data is missing; give the rows that the network was trained on")
+    if "epochs" in settings:
+        raise TypeError(
+            f"epochs={settings['epochs']!r} are of phase 1, which is not run; set head_epochs"
+        )
     select: dict[str, Any] = {"select": "last", "val_fraction": 0.0} if val_set is None else {}
     trainer = ThreePhaseTrainer(model, head, **(select | settings))
     trainer.rebalance(data, val_set, resume=resume)

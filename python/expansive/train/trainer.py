@@ -244,7 +244,11 @@ class ThreePhaseTrainer(Settings):
     def rebalance(
         self, data: Pairs, val_set: Pairs | None = None, *, resume: bool = False
     ) -> ThreePhaseTrainer:
-        """Run phases 2 and 3 on the network as it is; see `rebalance_head`."""
+        """Run phases 2 and 3 on the network as it is; see `rebalance_head`.
+
+        Where there is no `val_set`, that sets ``select="last", val_fraction=0``; here `data` is
+        split by the settings, so give it the same to keep all rows.
+        """
         if not resume:
             self._journal.require_empty("head")
         rows = self._split(data, val_set, None, "data")
@@ -329,6 +333,7 @@ class ThreePhaseTrainer(Settings):
         with seeded((self.seed, len(PHASES)), self.accelerator().device):
             self.embeddings = self._embed(rows.plain)
             self.embeddings.require_counts(rows.counts)
+            self.embeddings.require_finite()
             self._val = None if rows.val is None else self._embed(rows.val)
             self.plan = make_plan(self.embeddings.x, self.embeddings.y, self)
         self._rows = rows
