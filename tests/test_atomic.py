@@ -1,5 +1,6 @@
 """Files are written whole or not at all."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -68,3 +69,12 @@ def test_what_is_no_file_is_not_replaced(tmp_path):
         with pytest.raises(OSError, match="it is a device or a pipe"), files.atomic_write(path):
             pass
     assert not (tmp_path / "pipe").is_file()
+
+
+def test_a_full_disk_is_named_with_the_file(tmp_path):
+    path = tmp_path / "a.bin"
+    for number, named in ((errno.ENOSPC, True), (errno.ENOENT, False)):
+        with pytest.raises(OSError) as caught, files.atomic_write(path):
+            raise OSError(number, "no")
+        assert (str(path) in str(caught.value)) is named
+        assert list(tmp_path.iterdir()) == []

@@ -303,6 +303,11 @@ def test_an_error_of_the_network_on_a_tensor_is_its_own() -> None:
 # Optimizers -------------------------------------------------------------------------------------
 
 
+def test_an_optimizer_that_is_none_is_refused() -> None:
+    with pytest.raises(TypeError, match="optimizer must give an optimizer, .* not 'adam'"):
+        trainer(optimizer=lambda parameters: "adam").fit_backbone(blobs())
+
+
 def test_an_optimizer_that_needs_a_closure_is_refused() -> None:
     wanted = "optimizer gives LBFGS, whose step needs a closure, .*: give another, such as torch"
     refused(network(), ValueError, wanted, optimizer=torch.optim.LBFGS)

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import Tensor, nn
@@ -170,6 +171,9 @@ def test_rows_to_predict_need_no_labels(label: Any) -> None:
     assert np.array_equal(fitted.predict(Changed(lambda y: label)), expected)
     with pytest.raises(TypeError, match="rows must be a torch Dataset, not a DataLoader"):
         fitted.predict(DataLoader(blobs()))
+    for rows in (pd.DataFrame(np.eye(6)), {"x": torch.eye(6)}):
+        with pytest.raises(TypeError, match=r"rows must be a torch Dataset, .* TensorDataset"):
+            fitted.predict(rows)
     with pytest.raises(TypeError, match=r"rows must give inputs, .* alone or in pairs .* 3:"):
         fitted.predict(TensorDataset(*blobs().tensors, torch.zeros(66)))
     with pytest.raises(TypeError, match=r"rows must give inputs, each a .* not str: wrap it"):

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
 PathLike: TypeAlias = str | os.PathLike[str]
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+"""Numbers of errors of a disk, a quota or a limit that is full."""
 
 
 @contextmanager
@@ -43,7 +47,8 @@ def atomic_write(path: PathLike) -> Iterator[Path]:
     os.close(handle)
     temporary = Path(name)
     try:
-        yield temporary
+        with _naming(path, _FULL):
+            yield temporary
         temporary.chmod(_mode(target))
         with _naming(path):
             os.replace(temporary, target)
@@ -85,9 +90,14 @@ def _mode(target: Path) -> int:
 
 
 @contextmanager
-def _naming(path: PathLike) -> Iterator[None]:
-    """Let an error of the system name the path that was asked for, not a temporary one."""
+def _naming(path: PathLike, only: Collection[int] | None = None) -> Iterator[None]:
+    """Let an error of the system name the path that was asked for, not a temporary one or none.
+
+    Of some numbers alone, where the block does other things too.
+    """
     try:
         yield
     except OSError as error:
+        if only is not None and error.errno not in only:
+            raise
         raise OSError(error.errno, error.strerror, os.fspath(path)) from error

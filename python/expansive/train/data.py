@@ -292,6 +292,11 @@ def _check_rows(rows: Any, name: str) -> None:
         raise TypeError(
             f"{name} must be a torch Dataset, not a DataLoader: pass its data set, `loader.dataset`"
         )
+    if isinstance(rows, Mapping) or hasattr(rows, "iloc"):  # they have keys where rows are numbered
+        raise TypeError(
+            f"{name} must be a torch Dataset, not {type(rows).__name__}: make its values tensors, "
+            "and give TensorDataset(inputs, labels)"
+        )
     if isinstance(rows, IterableDataset) or not isinstance(rows, Sized):
         raise TypeError(
             f"{name} must be a torch Dataset with a length, not {type(rows).__name__}: "

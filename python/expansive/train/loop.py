@@ -257,6 +257,11 @@ def _optimizer(phase: Phase, settings: Settings) -> torch.optim.Optimizer:
     parameters = require_trainable(phase.module, phase.name)
     if settings.optimizer is not None:
         made = settings.optimizer(parameters)
+        if not isinstance(made, torch.optim.Optimizer):
+            raise TypeError(
+                f"optimizer must give an optimizer, such as torch.optim.AdamW(parameters), not "
+                f"{made!r}"
+            )
         _require_no_closure(made)
         return made
     return torch.optim.SGD(
