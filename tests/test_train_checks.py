@@ -304,7 +304,7 @@ def test_an_error_of_the_network_on_a_tensor_is_its_own() -> None:
 
 
 def test_an_optimizer_that_is_none_is_refused() -> None:
-    with pytest.raises(TypeError, match="optimizer must give an optimizer, .* not 'adam'"):
+    with pytest.raises(TypeError, match=r"optimizer must give an optimizer, .* not 'adam'"):
         trainer(optimizer=lambda parameters: "adam").fit_backbone(blobs())
 
 
