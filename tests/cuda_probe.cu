@@ -7,10 +7,10 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
-#include <cstring>
 #include <random>
 #include <vector>
 
+#include "cpu/half.h"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
 #include "cuda/runtime.h"
@@ -45,16 +45,10 @@ class DeviceArray {
   T* data_ = nullptr;
 };
 
-uint16_t upper_half(float v) {
-  uint32_t bits;
-  std::memcpy(&bits, &v, sizeof bits);
-  return static_cast<uint16_t>(bits >> 16);
-}
-
-float in_bfloat16(float v) {
-  const uint32_t bits = uint32_t{upper_half(v)} << 16;
-  std::memcpy(&v, &bits, sizeof v);
-  return v;
+BFloat16 narrow(float v) {
+  BFloat16 narrowed;
+  from_float(v, &narrowed);
+  return narrowed;
 }
 
 std::vector<uint16_t> make_images(const std::vector<float>& values, int64_t n, int64_t d,
@@ -63,7 +57,7 @@ std::vector<uint16_t> make_images(const std::vector<float>& values, int64_t n, i
   std::vector<uint16_t> images(static_cast<size_t>(round_up(n, multiple) * padded), 0);
   for (int64_t i = 0; i < n * d; ++i) {
     images[static_cast<size_t>(image_place(i / d, i % d, padded))] =
-        upper_half(values[static_cast<size_t>(i)]);
+        narrow(values[static_cast<size_t>(i)]).bits;
   }
   return images;
 }
@@ -146,7 +140,7 @@ class Data {
     std::normal_distribution<float> normal;
     std::vector<float> values(static_cast<size_t>(n * case_.d));
     for (float& v : values) {
-      v = case_.whole ? static_cast<float>(whole(random_)) : in_bfloat16(normal(random_));
+      v = case_.whole ? static_cast<float>(whole(random_)) : to_float(narrow(normal(random_)));
     }
     return values;
   }

@@ -428,7 +428,9 @@ def test_a_saved_network_needs_nothing_else(tmp_path: Path, width: int | None) -
         if isinstance(part, nn.BatchNorm2d):
             part.running_mean.uniform_(-1, 1)
     saved.save(tmp_path / "model.safetensors", model, rows, name="resnet8", width=width, head=head)
+    before = torch.get_rng_state()
     found = saved.load(tmp_path / "model.safetensors")
+    assert torch.equal(torch.get_rng_state(), before)
     assert (found.head, found.classes, found.shape) == ("fc", ["cat", "dog"], (8, 8, 1))
     inputs = torch.stack([rows[i][0] for i in range(6)])
     with torch.no_grad():

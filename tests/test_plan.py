@@ -220,7 +220,7 @@ def test_more_rows_than_a_number_can_count_are_refused() -> None:
 
 def test_a_plan_is_not_made_from_rows_directly() -> None:
     with pytest.raises(TypeError, match=r"made by SynthesisPlan\.eos\(x, y\)"):
-        Plan(np.eye(4))  # type: ignore[arg-type]
+        Plan(np.eye(4))
 
 
 def test_a_slice_past_the_end_says_where_to_stop() -> None:

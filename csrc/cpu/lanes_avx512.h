@@ -61,6 +61,7 @@ inline bool any_not_negative(Vector v) {
 inline uint32_t lanes_at_least(Vector v, float threshold) {
   return _mm512_cmp_ps_mask(v.lanes, _mm512_set1_ps(threshold), _CMP_GE_OQ);
 }
+
 // Numbers of columns.
 struct Numbers {
   __m512i lanes;

@@ -9,12 +9,13 @@ import numpy as np
 from accelerate import Accelerator
 from numpy.typing import NDArray
 from safetensors import safe_open
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 from torch import nn
 
 from expansive.datasets import ArrayData
 from expansive.datasets.torch_set import TorchSet
 from expansive.files import PathLike, atomic_write
+from expansive.train.data import keeping_generators
 from expansive.train.embedding import predict
 from expansive.train.models.names import by_name
 
@@ -108,13 +109,16 @@ def load(path: PathLike) -> SavedNetwork:
     """
     with safe_open(path, "pt") as file:
         about = json.loads((file.metadata() or {}).get(_KEY, "null"))
+        names = file.keys()  # it is no mapping
+        weights = {name: file.get_tensor(name) for name in names}
     if about is None:
         raise ValueError(
             f"{str(path)!r} does not say what network it holds; give the model.safetensors that "
             "`expansive train` wrote to its --out, not that of a checkpoint"
         )
     shape = tuple(about["shape"])
-    model, _ = by_name(about["name"], len(about["classes"]), shape[-1], width=about["width"])
-    model.load_state_dict(load_file(path))
+    with keeping_generators():  # first weights are drawn, and replaced
+        model, _ = by_name(about["name"], len(about["classes"]), shape[-1], width=about["width"])
+    model.load_state_dict(weights)
     mean, deviation = np.array(about["mean"]), np.array(about["deviation"])
     return SavedNetwork(model.eval(), about["head"], about["classes"], shape, mean, deviation)
