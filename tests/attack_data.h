@@ -43,6 +43,7 @@ struct Attack {
   int64_t every = 1;                // a row that is a query, of so many
   std::vector<int64_t> codes = {};  // classes
   Relation relation = Relation::any;
+  double stretch = 1.0;  // of a row that is a query
 };
 
 double normal(Random& random) { return std::normal_distribution<double>()(random); }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 #include <vector>
 
 #include "attack_data.h"
@@ -84,10 +85,129 @@ Attack cube_corners(Random& random) {
   return {"cube corners", x, 5, {}, 10};
 }
 
+// ---- rows farther from each other than from the centre -------------------------------------
+
+// Of whole numbers, which lose nothing by a scale of 1: that is what the rows with a 127 are for.
+// In most rows a coordinate is zero, and so is the centre. Queries, the rows that `every` divides,
+// have no friend but each other, and search enemies.
+struct Sparse {
+  static constexpr int64_t d = 192, used = 64, every = 300;
+
+  Matrix x;
+  std::vector<int64_t> codes;
+  std::vector<int64_t> place;  // a random order of the coordinates
+  std::vector<double> sign;
+
+  Sparse(Random& random, int64_t n) : x(make(n, d, [](int64_t, int64_t) { return 0.0; })) {
+    place.resize(d);
+    std::iota(place.begin(), place.end(), int64_t{0});
+    for (int64_t i = 0; i < n; ++i) {
+      codes.push_back(i % every == 0 ? 0 : 1);
+      shuffle(random);
+      for (int64_t j = 0; j < used; ++j) at(i, j) = 40.0 * sign[static_cast<size_t>(j)];
+      if (i % 20 == 7) at(i, 0) = 127.0;
+    }
+  }
+  void shuffle(Random& random) {
+    std::shuffle(place.begin(), place.end(), random);
+    sign.clear();
+    for (int64_t j = 0; j < d; ++j) sign.push_back(whole(random, 0, 1) == 0 ? 1.0 : -1.0);
+  }
+  double& at(int64_t i, int64_t j) { return x.row(i)[place[static_cast<size_t>(j)]]; }
+  // size(j) times the signs, in the order of this moment.
+  template <typename Size>
+  void fill(int64_t i, const Size& size) {
+    std::fill_n(x.row(i), d, 0.0);
+    for (int64_t j = 0; j < d; ++j) at(i, j) = size(j) * sign[static_cast<size_t>(j)];
+    for (int64_t j = 0; j < d; ++j) at(i, j) = static_cast<float>(at(i, j));
+  }
+  Attack attack(const char* name, int64_t k) const {
+    return {name, x, k, {}, every, codes, Relation::enemy};
+  }
+};
+
+constexpr int64_t kFillers = 70;  // so many that not all are measured
+
+// The nearest row seems farther than others, because what is lost by rounding the short one of a
+// pair is all along the other: short queries and long rows, or the other way round.
+Attack roundings_along(Random& random, bool of_queries) {
+  constexpr int64_t kWhole = 8, kRounded = 64, kFlipped = 3;
+  Sparse rows(random, 1500);
+  for (int64_t query = 0; query < rows.x.n; query += Sparse::every) {
+    rows.shuffle(random);
+    const auto is_used = [](int64_t j) { return j < kWhole + kRounded; };
+    const auto small = [&](int64_t j) { return !is_used(j) ? 0.0 : j < kWhole ? 10.0 : 0.49; };
+    const auto large = [&](int64_t j) { return is_used(j) ? 37.0 : 0.0; };
+    const auto size = [&](int64_t j) { return of_queries ? large(j) : small(j); };
+    rows.fill(query, [&](int64_t j) { return of_queries ? small(j) : large(j); });
+    rows.fill(query + 150, [&](int64_t j) { return j < kFlipped ? -size(j) : size(j); });
+    for (int64_t filler = 1; filler <= kFillers; ++filler) {
+      rows.fill(query + filler, [&](int64_t j) {
+        return j < kWhole                       ? size(j)
+               : is_used(j)                     ? -size(j)
+               : j == Sparse::used + 8 + filler ? 2.0
+                                                : 0.0;
+      });
+    }
+  }
+  return rows.attack("roundings along", 1);
+}
+
+// The centre's nearest rows are rounded away from it.
+Attack rounded_up(Random& random) {
+  Sparse rows(random, 1500);
+  for (int64_t i = 0; i < rows.x.n; ++i) {
+    rows.shuffle(random);
+    if (i % Sparse::every == 0) {
+      rows.fill(i, [](int64_t) { return 0.0; });
+    } else if (i % 20 != 7) {
+      rows.fill(i, [&](int64_t j) {
+        return j >= Sparse::used ? 0.0 : i % 500 == 250 ? 39.51 : j < 30 ? 39.0 : 40.0;
+      });
+    }
+  }
+  return rows.attack("rounded up", 3);
+}
+
+// Long queries are rounded up; of short rows the centre is the nearest, and seems not to be.
+Attack long_queries_rounded_up(Random& random) {
+  Sparse rows(random, 1500);
+  rows.fill(700, [](int64_t) { return 0.0; });
+  rows.shuffle(random);
+  for (int64_t query = 0; query < rows.x.n; query += Sparse::every) {
+    rows.fill(query, [](int64_t j) { return j < Sparse::used ? 40.0 : 0.0; });
+    for (int64_t filler = 1; filler <= kFillers; ++filler) {
+      const int64_t first = whole(random, 0, 40);
+      rows.fill(query + filler, [&](int64_t j) {
+        return j == 62 ? 28.0 : j == 63 ? -28.0 : j >= first && j < first + 20 ? 1.0 : 0.0;
+      });
+    }
+  }
+  Attack attack = rows.attack("long queries rounded up", 1);
+  attack.stretch = 39.51 / 40.0;  // the rows themselves lose nothing
+  return attack;
+}
+
+// Queries and their nearest rows lie where they are drawn in; others seem nearer.
+Attack drawn_in_together(Random& random) {
+  Sparse rows(random, 1500);
+  for (int64_t query = 0; query < rows.x.n; query += Sparse::every) {
+    rows.shuffle(random);
+    rows.fill(query, [](int64_t j) { return j == 0 ? 200.0 : 0.0; });
+    rows.fill(query + 150, [](int64_t j) { return j == 0 ? 200.0 : j < 5 ? 31.0 : 0.0; });
+    for (int64_t filler = 1; filler <= kFillers; ++filler) {
+      const int64_t other = whole(random, 1, 100);
+      rows.fill(query + filler, [&](int64_t j) { return j == 0 ? 127.0 : j == other ? 5.0 : 0.0; });
+    }
+  }
+  return rows.attack("drawn in together", 1);
+}
+
 std::vector<Attack> attacks_on_bytes() {
   Random random(3);
-  return {few_far_out(random), rounded_where_drawn(random), hardly_too_long(random),
-          cube_corners(random)};
+  return {few_far_out(random),  rounded_where_drawn(random),     hardly_too_long(random),
+          cube_corners(random), roundings_along(random, true),   roundings_along(random, false),
+          rounded_up(random),   long_queries_rounded_up(random), drawn_in_together(random)};
 }
 
 }  // namespace

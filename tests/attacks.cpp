@@ -79,15 +79,24 @@ bool is_related(const Attack& attack, int64_t i, int64_t j) {
   return same == (attack.relation == Relation::friendly);
 }
 
+// A row as it is searched for.
+std::vector<double> query_of(const Attack& attack, int64_t i) {
+  std::vector<double> query(attack.x.row(i), attack.x.row(i) + attack.x.d);
+  if (attack.stretch == 1.0) return query;
+  for (double& v : query) v = static_cast<float>(v * attack.stretch);
+  return query;
+}
+
 Found expected(const Attack& attack) {
   const Matrix& x = attack.x;
   Found found;
   std::vector<std::pair<double, int64_t>> all;
   for (int64_t i = 0; i < x.n; i += attack.every) {
+    const std::vector<double> query = query_of(attack, i);
     all.assign(static_cast<size_t>(attack.k), {std::numeric_limits<double>::infinity(), -1});
     for (int64_t j = 0; j < x.n; ++j) {
       if (!is_related(attack, i, j)) continue;
-      const std::pair<double, int64_t> next{contract_distance(x.row(i), x.row(j), x.d), j};
+      const std::pair<double, int64_t> next{contract_distance(query.data(), x.row(j), x.d), j};
       if (next.first >= all.back().first) continue;  // rows come in order
       all.back() = next;
       std::inplace_merge(all.begin(), all.end() - 1, all.end());
@@ -137,7 +146,8 @@ Found search(const Attack& attack, int64_t most, int threads) {
   for (const double v : x.values) largest = std::max(largest, std::abs(v));
   for (int64_t i = 0; i < x.n && static_cast<int64_t>(own.size()) < most; i += attack.every) {
     own.push_back(i);
-    queries.insert(queries.end(), x.row(i), x.row(i) + x.d);
+    const std::vector<double> query = query_of(attack, i);
+    queries.insert(queries.end(), query.begin(), query.end());
     if (!attack.codes.empty()) codes.push_back(attack.codes[static_cast<size_t>(i)]);
   }
   const auto n_queries = static_cast<int64_t>(own.size());

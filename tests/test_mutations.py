@@ -74,6 +74,7 @@ class Mutation(NamedTuple):
 
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
+LENGTHS = "length_bounds.h"
 AVX2_INT8, AVX512_INT8 = "columns_avx2int8.h", "columns_avx512int8.h"
 VNNI_INT8 = "columns_avx2vnniint8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
@@ -106,7 +107,11 @@ MUTATIONS = {
     "rows not drawn in": Mutation(
         IMAGES, "farthest * kUp <= kernels_->elements.radius", "farthest < 1e300"
     ),
-    "limit of drawn rows": Mutation(NEAREST_H, "image.drawn_in + worst.drawn_in", "0.0"),
+    "limit of drawn rows": Mutation(
+        SPACE,
+        "query.error + query.drawn_in + worst.error + worst.drawn_in",
+        "query.error + worst.error",
+    ),
     "bytes in lanes a little too long": Mutation(
         AVX2_INT8, LANES_FIT, LANES_FIT.replace("kMostSquares", "32767")
     ),
@@ -127,6 +132,27 @@ MUTATIONS = {
     "rounding of rows in lanes": Mutation(IMAGES, "image_error(made) + roundings", "roundings"),
     "limit of rows in lanes": Mutation(IMAGES, "std::sqrt(moved)", "0.0"),
     "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
+    "lengths without the query's error": Mutation(
+        LENGTHS, "query.error * query.error / (4.0 * share_)", "0.0"
+    ),
+    "lengths without the row's error": Mutation(
+        LENGTHS, "worst.error * std::sqrt(query.squared_length)", "0.0"
+    ),
+    "half norm by length without a share": Mutation(
+        LENGTHS, "share_ * row.squared_norm * kUp", "0.0"
+    ),
+    "half norm of the image for the row's": Mutation(
+        LENGTHS, "0.5 * row.squared_length * kDown", "0.5 * row.squared_norm * kDown"
+    ),
+    "length of the image for the query's": Mutation(
+        LENGTHS, "query.squared_length * kDown", "query.squared_norm * kDown"
+    ),
+    "reach of lengths 1 % shorter": Mutation(
+        LENGTHS, "reach * reach * kUp", "reach * reach * 0.99"
+    ),
+    "limit by lengths without errors": Mutation(LENGTHS, "2.0 * errors", "0.0"),
+    "limit by lengths without the share": Mutation(LENGTHS, "share_ * worst.squared_norm", "0.0"),
+    "limit by lengths of drawn rows": Mutation(LENGTHS, "query.drawn_in + worst.drawn_in", "0.0"),
     "basis no contraction": Mutation(IMAGES, "kDown / std::sqrt(1.0 + defect)", "1.0"),
     "no rounding of projections": Mutation(
         IMAGES, "std::sqrt(placed.squared_norm) * projection_error_ * kUp", "0.0"
@@ -212,9 +238,9 @@ MUTATIONS = {
 HARMLESS = {
     "a threshold that falls by a rounding while the limit falls": Mutation(
         NEAREST_H,
-        "space->threshold(image, worst.error, limit)",
+        "space->threshold(image, worst, limit)",
         "[&] { static int calls = 0;"
-        " const float exact = space->threshold(image, worst.error, limit);"
+        " const float exact = space->threshold(image, worst, limit);"
         " return ++calls % 2 == 0 ? exact"
         " : std::nextafter(exact, -std::numeric_limits<float>::infinity()); }()",
     ),

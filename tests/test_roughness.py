@@ -131,3 +131,13 @@ def test_runs_of_bytes_end_anywhere(d: int, most: int) -> None:
     x = rng.integers(-most, most + 1, (400, d)).astype(np.float32)
     x[200:] = -x[:200]
     assert_found_by_all(x, 4)
+
+
+@pytest.mark.parametrize("length", [0.0, 10.0, 100.0])
+def test_rows_farther_from_each_other_than_from_the_centre_are_screened(length: float) -> None:
+    """Of many independent features; some rows and queries are far out, or near each other."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((3000, 300)).astype(np.float32)
+    x[::50] *= length
+    x[1::97] = x[0] + 0.1 * rng.standard_normal(300)
+    assert_found_by_all(x, 10)

@@ -30,10 +30,11 @@ double find_scale(const Elements& elements, double largest, const Extent& extent
   return std::ldexp(1.0, std::min(std::ilogb(elements.radius / fits), kLargest));
 }
 
-// What screens the rows, and by how much they are multiplied for that.
+// What screens the rows, by how much they are multiplied for that, and what bounds their distances.
 struct Screening {
   const Kernels* kernels;
   double scale;
+  std::optional<LengthBounds> by_lengths = std::nullopt;
 };
 
 void check_basis(const Basis& basis, int64_t d) {
@@ -60,10 +61,18 @@ Screening choose_screening(const Rows& rows, const Kernels& best,
                            const std::vector<double>& row_scales, const Extent& extent,
                            double largest, int64_t k, int64_t searched, int threads,
                            Interrupt& interrupt) {
-  if (best.finer != nullptr && k > 0 && rows.d <= best.elements.most_features) {
+  const bool may_pay = k > 0 && (isa_is_given() || bytes_may_pay(searched, rows.d, k));
+  if (best.finer != nullptr && may_pay && rows.d <= best.elements.most_features) {
     const Roughness found = find_roughness(rows, best, row_scales, extent, k, threads, interrupt);
     const bool pays = isa_is_given() || bytes_pay(found, searched, rows.d, k);
-    if (found.scale > 0.0 && pays) return {&best, found.scale};
+    if (found.scale > 0.0 && pays) {
+      Screening by_bytes{&best, found.scale};
+      if (found.by_lengths) {
+        by_bytes.by_lengths.emplace(found.scale, rows.d, extent.spread * found.scale,
+                                    found.error * found.scale);
+      }
+      return by_bytes;
+    }
   }
   const Kernels& fine = finest(best);
   return {&fine, find_scale(fine.elements, largest, extent)};
@@ -110,7 +119,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
   const int64_t searched = count_searched(grouping, expected.relation);
   const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
-  const auto [table, scale] =
+  const auto [table, scale, by_lengths] =
       choose_screening(rows, best, row_scales, extent, largest, may_be_rough ? expected.k : 0,
                        searched, threads, interrupt);
   const Kernels& chosen = *table;
@@ -118,7 +127,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   std::optional<ByteMaker> bytes;
   if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);
   const double near = images.rotates() ? extent.spread * scale : 0.0;
-  const ScreenSpace space(scale, rows.d, images.length(), near, chosen);
+  const ScreenSpace space(scale, rows.d, images.length(), near, chosen, by_lengths);
   return {rows,
           metric,
           &chosen,

@@ -94,10 +94,12 @@ Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const 
       row.data, row.scale, centre_.data(), scale_, d_, out);
   const double error = image_error(made), farthest = std::sqrt(made.squared_norm) + error;
   if (kernels_->elements.words_per_run > 0) {
-    if (made.fits) return {made.squared_norm, error};
+    if (made.fits) return {made.squared_norm, error, made.squared_length};
     return draw_into_lanes(row, dtype, out);
   }
-  if (farthest * kUp <= kernels_->elements.radius) return {made.squared_norm, error};
+  if (farthest * kUp <= kernels_->elements.radius) {
+    return {made.squared_norm, error, made.squared_length};
+  }
   return draw_in(row, dtype, out);
 }
 
@@ -110,12 +112,12 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
   if (!(squared >= kNear && std::isfinite(squared))) {
     // Where it is, is not known well enough: the centre stands for it.
     std::fill_n(out, rotates() ? projection_.stride() : stride(), 0u);
-    return {0.0, scale_ * std::sqrt(squared * kUp + distance_underflow(d_)) * kUp};
+    return {0.0, scale_ * std::sqrt(squared * kUp + distance_underflow(d_)) * kUp, 0.0};
   }
   const double distance = std::sqrt(squared);
   const ImageSums made = kernels_->prepare[static_cast<int>(dtype)](
       row.data, row.scale, centre_.data(), std::min(scale_, radius / distance), d_, out);
-  return {made.squared_norm, (image_error(made) + radius * 0x1p-31) * kUp,
+  return {made.squared_norm, (image_error(made) + radius * 0x1p-31) * kUp, made.squared_length,
           std::max(distance * scale_ * kUp - radius * kDown, 0.0)};
 }
 
@@ -142,7 +144,7 @@ Image ImageMaker::draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* o
     squared += place[j] * place[j];
   }
   const double roundings = std::sqrt(static_cast<double>(d_)) * elements.most_byte * 0x1p-31;
-  return {made.squared_norm, (image_error(made) + roundings) * kUp,
+  return {made.squared_norm, (image_error(made) + roundings) * kUp, made.squared_length,
           (std::sqrt(moved) + std::sqrt(squared) * 0x1p-40 + roundings) * kUp};
 }
 
@@ -183,7 +185,7 @@ Image ImageMaker::finish_rotated(const double* products, const Image& placed, ui
   coordinates[static_cast<size_t>(rank_)] = rest;
   const ImageSums made = kernels_->prepare[static_cast<int>(DType::float64)](
       coordinates.data(), 1.0, origin_.data(), 1.0, rank_ + 1, out);
-  return {made.squared_norm, (image_error(made) + placed.error + error + rest_error) * kUp,
+  return {made.squared_norm, (image_error(made) + placed.error + error + rest_error) * kUp, 0.0,
           placed.drawn_in};
 }
 

@@ -26,8 +26,10 @@ struct ScaledRow {
 };
 
 struct Image {
-  double squared_norm;
-  double error;  // upper bound on the distance from the image to the row's place in screen space
+  double squared_norm = 0.0;
+  double error =
+      0.0;  // upper bound on the distance from the image to the row's place in screen space
+  double squared_length = 0.0;  // of that place; not kept where rows are rotated
   double drawn_in =
       0.0;  // upper bound on how far the row was moved into the ball; 0: it was inside
 };
@@ -35,7 +37,7 @@ struct Image {
 // The larger of each field.
 inline Image worse(const Image& a, const Image& b) {
   return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
-          std::max(a.drawn_in, b.drawn_in)};
+          std::max(a.squared_length, b.squared_length), std::max(a.drawn_in, b.drawn_in)};
 }
 
 class ImageMaker {

@@ -54,9 +54,10 @@ struct ScreenTask {
 
 // What is known of a row's image in the screen's space.
 struct ImageSums {
-  double squared_norm;   // of the image
-  double squared_error;  // of image minus row
-  bool fits = true;      // int8: the image lies where rows are drawn into
+  double squared_norm;    // of the image
+  double squared_error;   // of image minus row
+  double squared_length;  // of the row
+  bool fits = true;       // int8: the image lies where rows are drawn into
 };
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.

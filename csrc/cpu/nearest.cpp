@@ -42,8 +42,8 @@ Nearest::Nearest(const SearchPlan& plan, int64_t query)
       dtype_(plan.queries.rows.dtype),
       relation_(plan.relation),
       k_(plan.k),
-      own_class_(plan.own_class(query)),
-      screen_{&plan.database.space} {
+      own_class_(plan.own_class(query)) {
+  screen_.space = &plan.database.space;
   const int64_t own_row = plan.own_row(query);
   const int64_t own_position = own_row < 0 ? -1 : database_->grouping.position(own_row);
   related_ = related_columns(relation_, own_class_, own_position, database_->rows.n);

@@ -101,22 +101,21 @@ struct OwnList {
 
 // Where a query lies in the screen's space, and what it can exclude there.
 struct ScreenPoint {
-  const ScreenSpace* space;
-  Image image{0.0, 0.0};
-  Image worst{0.0, 0.0};  // of any row so far
-  float largest = 0.0f;   // half norm of any row's image so far, at least
+  const ScreenSpace* space = nullptr;
+  Image image;
+  Image worst;           // of any row so far
+  float largest = 0.0f;  // half norm of any row's image so far, at least
   float threshold = -std::numeric_limits<float>::infinity();
 
   // An upper bound on the error of a pair's distance.
   double error() const { return image.error + worst.error; }
-  void lower(double limit) { threshold = space->threshold(image, worst.error, limit); }
+  void lower(double limit) { threshold = space->threshold(image, worst, limit); }
   // A guess, not a bound: the threshold if the k-th nearest row had this screen value.
   float threshold_at(float value) const {
-    return space->threshold(image, worst.error, space->about(image, error(), value));
+    return space->threshold(image, worst, space->about(image, worst, value));
   }
   double limit(float value, float half_norm) const {
-    const double drawn_in = image.drawn_in + worst.drawn_in;
-    return space->limit(image.squared_norm, error() + drawn_in, value, half_norm);
+    return space->limit(image, worst, value, half_norm);
   }
 };
 

@@ -175,7 +175,7 @@ class Batch {
   int64_t blocks_;
   std::vector<std::unique_ptr<QueryBlock>> active_;
   std::vector<Pending> pending_;
-  Image worst_{0.0, 0.0};
+  Image worst_;
 };
 
 }  // namespace

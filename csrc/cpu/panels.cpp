@@ -23,12 +23,12 @@ int64_t padded(const Database& database, int64_t count) { return round_up(count,
 template <typename Body>
 Image worst_of_tasks(int64_t n, int64_t length, int threads, Interrupt& interrupt,
                      const Body& body) {
-  std::vector<Image> worst(static_cast<size_t>(threads), Image{0.0, 0.0});
+  std::vector<Image> worst(static_cast<size_t>(threads));
   parallel_for(divide_up(n, length), threads, interrupt, [&](int64_t task, int worker) {
     Image& mine = worst[static_cast<size_t>(worker)];
     mine = worse(mine, body(task * length, std::min(n, (task + 1) * length)));
   });
-  Image all{0.0, 0.0};
+  Image all;
   for (const Image& image : worst) all = worse(all, image);
   return all;
 }
@@ -64,7 +64,7 @@ void Panels::pack(const Database& database, int64_t first, int64_t count, int th
   worst_ = worst_of_tasks(
       divide_up(count, width(database)), kPanelsPerTask, threads, interrupt,
       [&](int64_t panel, int64_t end) {
-        Image worst{0.0, 0.0};
+        Image worst;
         for (; panel < end; panel += at_once) {
           worst = worse(worst, pack_some(database, panel, std::min(end, panel + at_once)));
         }
@@ -92,7 +92,7 @@ Image Panels::pack_some(const Database& database, int64_t first_panel, int64_t e
   std::vector<Image> images(static_cast<size_t>(used));
   const auto row_of = [&](int64_t i) { return database.grouping.row(first_ + from + i); };
   make_images(database, from, used, row_of, words.data(), images.data());
-  Image worst{0.0, 0.0};
+  Image worst;
   for (int64_t i = 0; i < used; ++i) {
     const Image& image = images[static_cast<size_t>(i)];
     negated_half_norms_[static_cast<size_t>(from + i)] = -database.space.half_norm(image);
@@ -129,7 +129,7 @@ Panels::AllRows Panels::make_all(const Database& database, int threads, Interrup
     make_images(
         database, from, end - from, [=](int64_t i) { return from + i; },
         rows.words.data() + from * stride, images.data());
-    Image worst{0.0, 0.0};
+    Image worst;
     for (int64_t i = from; i < end; ++i) {
       const Image& image = images[static_cast<size_t>(i - from)];
       rows.half_norms[static_cast<size_t>(i)] = database.space.half_norm(image);

@@ -83,7 +83,7 @@ class Panels {
   const Grouping* sorted_ = nullptr;  // set: byte images lie by row number, not by position
   Boxes boxes_;
   Boxes cluster_boxes_;
-  Image worst_{0.0, 0.0};
+  Image worst_;
 };
 
 }  // namespace expansive

@@ -77,25 +77,26 @@ void widen(const void* row, double row_scale, int64_t d, double* out) {
   if (j < d) store8(out + j, mul(load_tail(x + j, d - j), scale));
 }
 
-// Stores a row moved and scaled through `store`, which rounds; measures the result and the
+// Stores a row moved and scaled through `store`, which rounds; measures the row, the result and the
 // rounding.
 template <typename T, typename Store>
 ImageSums place(const void* row, double row_scale, const double* centre, double scale, int64_t d,
                 const Store& store) {
   const T* x = static_cast<const T*>(row);
   const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
-  Double8 norms = splat8(0.0), errors = splat8(0.0);
+  Double8 norms = splat8(0.0), errors = splat8(0.0), lengths = splat8(0.0);
   const auto take = [&](Double8 values, int64_t j) {
     const Double8 exact = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
     const Double8 rounded = store(j, exact);
     const Double8 error = sub(rounded, exact);
     norms = fma(rounded, rounded, norms);
     errors = fma(error, error, errors);
+    lengths = fma(exact, exact, lengths);
   };
   int64_t j = 0;
   for (; j + 8 <= d; j += 8) take(load8(x + j), j);
   if (j < d) take(load_tail(x + j, d - j), j);
-  return {fold(norms), fold(errors)};
+  return {fold(norms), fold(errors), fold(lengths)};
 }
 
 template <typename T>

@@ -22,8 +22,9 @@ constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite
 // Costs relative to what bytes save of a feature of a pair: of a candidate beyond the k nearest,
 // alone and for each feature, with what the many cost that come before the first limits. Those are
 // fewer for each of more neighbours.
-constexpr double kCandidate = 70'000.0, kCandidateFeature = 200.0;
+constexpr double kCandidate = 80'000.0, kCandidateFeature = 200.0;
 constexpr double kUsualK = 10.0, kFewer = 0.4;
+constexpr double kFewestCandidates = 3.0;  // beyond the k nearest, of rows that are worth a look
 
 // How far a row reaches, in units of what bytes hold.
 double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
@@ -41,10 +42,10 @@ double reach_of(const Elements& elements, const double* place, const double* cen
   return largest;
 }
 
-// Squared distances of the i-th row of a sample from all others, ascending.
-std::vector<double> sorted_distances(const RowSample& sample, int64_t i, const Rows& rows,
-                                     const Kernels& kernels,
-                                     const std::vector<double>& row_scales) {
+// Squared distances of the i-th row of a sample from all others.
+std::vector<double> squared_distances(const RowSample& sample, int64_t i, const Rows& rows,
+                                      const Kernels& kernels,
+                                      const std::vector<double>& row_scales) {
   std::vector<double> query(static_cast<size_t>(round_up(rows.d, 8)));
   sample.widen(i, query.data());
   std::vector<int64_t> others;
@@ -56,7 +57,6 @@ std::vector<double> sorted_distances(const RowSample& sample, int64_t i, const R
       {query.data(), rows.data, rows.d, row_scales.empty() ? nullptr : row_scales.data(),
        others.data(), static_cast<int64_t>(others.size()), std::numeric_limits<double>::infinity(),
        squared.data()});
-  std::sort(squared.begin(), squared.end());
   return squared;
 }
 
@@ -77,25 +77,43 @@ double find_byte_scale(const Elements& elements, const RowSample& sample, const 
   return scale <= kLargestScale ? scale : 0.0;
 }
 
-// Within a distance r there are about r^D rows, and the sample's own distances tell D; a probe's
-// neighbours among all rows are nearer than those in the sample.
-double count_candidates(const std::vector<std::vector<double>>& squared, double share, int64_t k,
-                        double error) {
-  std::vector<double> growths;
-  for (const std::vector<double>& distances : squared) {
-    const double near = std::max(distances.front(), 1e-300);
-    growths.push_back(std::log(std::max(distances[kFar - 1] / near, 1.001)) / std::log(kFar));
+// Squared distances of the k-th nearest of all rows, for each probe. Within a distance r there are
+// about r^D rows, and the sample's own distances tell D; a probe's neighbours among all rows are
+// nearer than those in the sample. Every other probe's nearest has a rank below kMedianRank.
+std::vector<double> find_limits(std::vector<std::vector<double>>& squared, double rank) {
+  constexpr double kMedianRank = 0.693;
+  std::vector<double> growths, limits;
+  for (std::vector<double>& distances : squared) {
+    const auto far = distances.begin() + kFar - 1;
+    std::nth_element(distances.begin(), far, distances.end());
+    const double near = std::max(*std::min_element(distances.begin(), far), 1e-300);
+    growths.push_back(std::log(std::max(*far / near, 1.001)) / std::log(kFar / kMedianRank));
+    limits.push_back(*far);
   }
   const double growth = median(growths);  // 2 / D
-  double within = 0.0;
-  for (const std::vector<double>& distances : squared) {
-    const double rank = static_cast<double>(k) * share;
-    const double limit = distances.front() * std::pow(rank, growth);
-    const double reach = std::sqrt(limit) + error;
-    within += static_cast<double>(
-        std::upper_bound(distances.begin(), distances.end(), reach * reach) - distances.begin());
+  for (double& limit : limits) limit *= std::pow(rank / kFar, growth);
+  return limits;
+}
+
+// How many rows of the sample are within what squared_reach() makes of the limits, for each probe.
+template <typename Reach>
+double count_within(const std::vector<std::vector<double>>& squared,
+                    const std::vector<double>& limits, const Reach& squared_reach) {
+  int64_t within = 0;
+  for (size_t i = 0; i < squared.size(); ++i) {
+    const double reach = squared_reach(limits[i]);
+    within += std::count_if(squared[i].begin(), squared[i].end(),
+                            [=](double distance) { return distance <= reach; });
   }
-  return within / static_cast<double>(squared.size()) / share;
+  return static_cast<double>(within) / static_cast<double>(squared.size());
+}
+
+// Beyond the k nearest, that cost as much as what screening n rows of d features by bytes saves.
+double most_candidates(int64_t n, int64_t d, int64_t k) {
+  const double features = static_cast<double>(d);
+  const double cost = (kCandidate + kCandidateFeature * features) /
+                      std::pow(static_cast<double>(k) / kUsualK, kFewer);
+  return features * static_cast<double>(n) / cost;
 }
 
 }  // namespace
@@ -113,19 +131,27 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
   std::vector<std::vector<double>> squared(kProbes);
   parallel_for(kProbes, threads, interrupt, [&](int64_t probe, int) {
     squared[static_cast<size_t>(probe)] =
-        sorted_distances(sample, probe * sample.size() / kProbes, rows, kernels, row_scales);
+        squared_distances(sample, probe * sample.size() / kProbes, rows, kernels, row_scales);
   });
   const double share = static_cast<double>(sample.size()) / static_cast<double>(rows.n);
-  // Of both images, roundings to the nearest whole number.
-  const double error = 2.0 * std::sqrt(static_cast<double>(rows.d) / 12.0) / scale;
-  return {scale, count_candidates(squared, share, k, error)};
+  const std::vector<double> limits = find_limits(squared, static_cast<double>(k) * share);
+  // Of an image, roundings to whole numbers.
+  const double error = std::sqrt(static_cast<double>(rows.d) / 12.0) / scale;
+  std::vector<double> some = limits;
+  const bool by_lengths = extent.spread < std::sqrt(median(some)) + error;
+  const double within = count_within(squared, limits, [&](double limit) {
+    const double distance = std::sqrt(limit) + 2.0 * error;
+    return by_lengths ? limit + 4.0 * error * extent.spread : distance * distance;
+  });
+  return {scale, within / share, error, by_lengths};
 }
 
 bool bytes_pay(const Roughness& roughness, int64_t n, int64_t d, int64_t k) {
-  const double features = static_cast<double>(d), wanted = static_cast<double>(k);
-  const double cost =
-      (kCandidate + kCandidateFeature * features) / std::pow(wanted / kUsualK, kFewer);
-  return (roughness.candidates - wanted) * cost < features * static_cast<double>(n);
+  return roughness.candidates - static_cast<double>(k) < most_candidates(n, d, k);
+}
+
+bool bytes_may_pay(int64_t n, int64_t d, int64_t k) {
+  return most_candidates(n, d, k) > kFewestCandidates;
 }
 
 }  // namespace expansive

@@ -12,8 +12,10 @@ namespace expansive {
 
 // What a sample tells of screening by bytes. Nothing here is a bound.
 struct Roughness {
-  double scale;       // brings nearly all sampled rows within what bytes hold; 0: nothing does
-  double candidates;  // rows that a query's bytes could not tell from its k nearest
+  double scale;        // brings nearly all sampled rows within what bytes hold; 0: nothing does
+  double candidates;   // rows that a query's bytes could not tell from its k nearest
+  double error = 0.0;  // of an image
+  bool by_lengths = false;  // the rows' lengths bound distances better than distances do
 };
 
 // `row_scales` multiply the rows; empty: all one.
@@ -23,5 +25,8 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
 
 // Whether that many candidates cost less than what screening n rows of d features by bytes saves.
 bool bytes_pay(const Roughness& roughness, int64_t n, int64_t d, int64_t k);
+
+// Whether it can, whatever the rows; if not, they need not be sampled.
+bool bytes_may_pay(int64_t n, int64_t d, int64_t k);
 
 }  // namespace expansive

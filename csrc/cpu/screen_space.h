@@ -4,9 +4,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <optional>
 
 #include "cpu/images.h"
 #include "cpu/isa.h"
+#include "cpu/length_bounds.h"
 #include "cpu/outward.h"
 
 namespace expansive {
@@ -30,9 +32,10 @@ class ScreenSpace {
   // For rows of d features, scaled by `scale`, with images of `length`
   // coordinates. Where `near` is above 0, neighbours are expected no farther apart than it. A row's
   // own error then goes into its half norm, so that for limits up to `near` one bad row does not
-  // loosen the thresholds of all queries.
-  ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels)
-      : scale_(scale), near_(near), whole_(kernels.elements.whole) {
+  // loosen the thresholds of all queries. Where there are bounds by lengths, they alone serve.
+  ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels,
+              std::optional<LengthBounds> by_lengths)
+      : scale_(scale), near_(near), whole_(kernels.elements.whole), by_lengths_(by_lengths) {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
@@ -44,6 +47,7 @@ class ScreenSpace {
   // h of a database row: its half squared norm, deflated so that neither the rounding of the
   // product nor the row's own error can hide a near row.
   float half_norm(const Image& row) const {
+    if (by_lengths_) return round_down(std::floor(by_lengths_->half_norm(row)));
     const double deflated = 0.5 * row.squared_norm * (1.0 - gamma_) / (1.0 + gamma_) * kDown;
     const double half = deflated - near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
     return round_down(whole_ ? std::floor(half) : half);
@@ -56,30 +60,36 @@ class ScreenSpace {
     return farthest * farthest * kUp;
   }
 
-  // The screen value that all rows within squared distance `limit` reach; `worst` is the largest
-  // image error of the database.
-  float threshold(const Image& query, double worst, double limit) const {
+  // The screen value that all rows within squared distance `limit` reach; `worst` is no better than
+  // any row of the database.
+  float threshold(const Image& query, const Image& worst, double limit) const {
+    if (by_lengths_) return round_down(by_lengths_->threshold(query, worst, limit));
     const double norm = query.squared_norm * (1.0 - gamma_) * kDown;
-    const double in_half_norms = 2.0 * std::min(reach(query.error, limit), near_) * worst * kDown;
-    const double squared = squared_reach(query.error + worst, limit) - in_half_norms;
+    const double nearer = std::min(reach(query.error, limit), near_);
+    const double in_half_norms = 2.0 * nearer * worst.error * kDown;
+    const double squared = squared_reach(query.error + worst.error, limit) - in_half_norms;
     return round_down(0.5 * (norm - squared) - product_underflow_);
   }
 
   // The squared distance that a pair with this screen value hardly exceeds, where images are not
   // rotated and cut: of errors in all directions, three standard deviations of what lies along it.
-  double about(const Image& query, double error, float value) const {
-    const double squared = query.squared_norm - 2.0 * static_cast<double>(value);
+  double about(const Image& query, const Image& worst, float value) const {
+    const double v = static_cast<double>(value), error = query.error + worst.error;
+    if (by_lengths_) return by_lengths_->about(query, worst, v);
+    const double squared = query.squared_norm - 2.0 * v;
     const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_;
     return distance * distance;
   }
 
   // An upper bound on the squared distance of every pair of this query with at least this screen
   // value and at most this h, where images are not rotated and cut.
-  double limit(double squared_norm, double error, float value, float half_norm) const {
+  double limit(const Image& query, const Image& worst, float value, float half_norm) const {
     const double v = static_cast<double>(value), h = static_cast<double>(half_norm);
+    if (by_lengths_) return by_lengths_->limit(query, worst, v);
+    const double error = query.error + query.drawn_in + worst.error + worst.drawn_in;
     const double not_floored = h * (1.0 + 0x1p-22) + (whole_ ? 1.0 : 0x1p-148);
     const double row_norm = 2.0 * not_floored * (1.0 + gamma_) / (1.0 - gamma_) * kUp;
-    const double plus = (squared_norm * kUp + row_norm) * (1.0 + gamma_) +
+    const double plus = (query.squared_norm * kUp + row_norm) * (1.0 + gamma_) +
                         2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
     const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
@@ -94,7 +104,8 @@ class ScreenSpace {
 
   double scale_;
   double near_;
-  bool whole_;                 // half norms are whole numbers
+  bool whole_;  // half norms are whole numbers
+  std::optional<LengthBounds> by_lengths_;
   double likely_;              // share of an error that lies along a difference of rows, at most
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results
