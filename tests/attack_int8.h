@@ -38,11 +38,14 @@ Attack rounded_where_drawn(Random& random) {
 
 // A lane of a row is as long as bytes can be summed over, a neighbour's hardly longer, a third row
 // lies near both, and some others, so many that not all of them are measured. Rows that lose
-// nothing fix the scale at 1; others are near, but farther.
+// nothing fix the scale at 1; others are near, but farther. The rest are clusters.
 Attack hardly_too_long(Random& random) {
   const int64_t n = 1500, d = 256, at[] = {500, 1490, 700};
-  Matrix x = make(
-      n, d, [&](int64_t, int64_t) { return whole(random, 0, 9) == 0 ? whole(random, -3, 3) : 0; });
+  const Matrix centres = make(
+      40, d, [&](int64_t, int64_t) { return whole(random, 0, 9) == 0 ? whole(random, -3, 3) : 0; });
+  Matrix x = make(n, d, [&](int64_t i, int64_t j) {
+    return centres.row(i % centres.n)[j] + (whole(random, 0, 99) == 0 ? 1.0 : 0.0);
+  });
   std::vector<int64_t> lane;
   for (int64_t j = 0; j < 64; j += j % 2 == 0 ? 1 : 3) lane.push_back(j);
   const auto fill = [&](int64_t i, double first_nine, int64_t others, int64_t threes) {
