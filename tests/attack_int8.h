@@ -120,9 +120,9 @@ struct Sparse {
   // size(j) times the signs, in the order of this moment.
   template <typename Size>
   void fill(int64_t i, const Size& size) {
-    std::fill_n(x.row(i), d, 0.0);
-    for (int64_t j = 0; j < d; ++j) at(i, j) = size(j) * sign[static_cast<size_t>(j)];
-    for (int64_t j = 0; j < d; ++j) at(i, j) = static_cast<float>(at(i, j));
+    for (int64_t j = 0; j < d; ++j) {
+      at(i, j) = static_cast<float>(size(j) * sign[static_cast<size_t>(j)]);
+    }
   }
   Attack attack(const char* name, int64_t k) const {
     return {name, x, k, {}, every, codes, Relation::enemy};
