@@ -59,11 +59,13 @@ Attack hardly_too_long(Random& random) {
   for (int64_t i = 3; i < n; i += 20) {
     std::fill_n(x.row(i), d, 0.0);
     std::shuffle(lane.begin(), lane.end(), random);
-    for (size_t j = 0; j < 4; ++j) x.row(i)[lane[j]] = whole(random, 0, 1) == 0 ? 89.0 : -89.0;
+    for (size_t j = 0; j < 4; ++j) {
+      x.row(i)[lane[j]] = (whole(random, 0, 1) == 0 ? 1.0 : -1.0) * (j > 0 ? 89.0 : 83.0);
+    }
   }
   std::sort(lane.begin(), lane.end());
   for (int64_t i = 4; i < n; i += 8) {
-    fill(i, 59.0, 20, 6);
+    fill(i, 58.0, 20, 6);
     for (int times = 0; times < 3; ++times) x.row(i)[64 + whole(random, 0, 63)] += 1.0;
   }
   for (int64_t i = 12; i < n; i += 60) {
@@ -90,7 +92,7 @@ Attack cube_corners(Random& random) {
 
 // ---- rows farther from each other than from the centre -------------------------------------
 
-// Of whole numbers, which lose nothing by a scale of 1: that is what the rows with a 127 are for.
+// Of whole numbers, which lose nothing by a scale of 1: that is what the rows with a 126 are for.
 // In most rows a coordinate is zero, and so is the centre. Queries, the rows that `every` divides,
 // have no friend but each other, and search enemies.
 struct Sparse {
@@ -108,7 +110,7 @@ struct Sparse {
       codes.push_back(i % every == 0 ? 0 : 1);
       shuffle(random);
       for (int64_t j = 0; j < used; ++j) at(i, j) = 40.0 * sign[static_cast<size_t>(j)];
-      if (i % 20 == 7) at(i, 0) = 127.0;
+      if (i % 20 == 7) at(i, 0) = 126.0;
     }
   }
   void shuffle(Random& random) {

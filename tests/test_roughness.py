@@ -141,3 +141,26 @@ def test_rows_farther_from_each_other_than_from_the_centre_are_screened(length: 
     x[::50] *= length
     x[1::97] = x[0] + 0.1 * rng.standard_normal(300)
     assert_found_by_all(x, 10)
+
+
+@pytest.mark.parametrize("lengths", [(127.498, 127.7, 127.51), (127.51, 127.3, 127.498)])
+def test_rows_at_the_edge_of_what_bytes_hold(lengths: tuple[float, float, float]) -> None:
+    """A query that is rounded into it, rows that are drawn in to it, and the other way round.
+
+    Every other row has its opposite, or is zero, so that the centre is; the last is the nearest.
+    """
+    query, other, nearest = lengths
+    pairs, d = 127, 2000
+    for most in (126, 127):
+        x = np.random.default_rng(0).integers(-most, most + 1, (8 * pairs + 4, d)).astype("f4")
+        for pair in range(pairs):
+            x[8 * pair + 4, pair::pairs] = 0
+            x[8 * pair + 8] = -x[8 * pair + 4]
+        x[1], x[-1] = other, nearest
+        queries = np.full((20, d), query, np.float32)
+        expected = ex.Index(x, backend="reference").search(queries, None, 1, "any")
+        for name in ISAS:
+            with isa(name):
+                index = ex.Index(x, backend="cpu", expected_queries=1000, expected_k=1)
+                found = index.search(queries, None, 1, "any")
+                assert_same_search(found, expected, name)

@@ -44,7 +44,7 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
 }
 
 // What a run of bytes starts with; false in `fits` if some number or lane is beyond what rows are
-// drawn into.
+// left as they are with.
 inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
   uint32_t run[kBytes.words_per_run] = {};
   std::memcpy(run, words, static_cast<size_t>(count) * 4);
@@ -65,10 +65,10 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
                                              _mm256_hadd_epi32(squares[0], squares[1]));
   const __m128i all =
       _mm_add_epi32(_mm256_castsi256_si128(quarters), _mm256_extracti128_si256(quarters, 1));
-  const __m256i large = _mm256_cmpgt_epi8(largest, _mm256_set1_epi8(kBytes.most_byte));
+  const __m256i large = _mm256_cmpgt_epi8(largest, _mm256_set1_epi8(kBytes.inner_byte));
   const bool any_large = _mm256_movemask_epi8(large) != 0;
   const int32_t squared[] = {_mm_extract_epi32(all, 2), _mm_extract_epi32(all, 3)};
-  constexpr int32_t kMostSquares = static_cast<int32_t>(kBytes.lane_radius * kBytes.lane_radius);
+  constexpr int32_t kMostSquares = static_cast<int32_t>(kBytes.inner_radius * kBytes.inner_radius);
   fits = fits && !any_large && squared[0] <= kMostSquares && squared[1] <= kMostSquares;
   const auto start = [](int32_t sum) { return static_cast<uint16_t>(-kBytes.query_shift * sum); };
   return start(_mm_extract_epi32(all, 0)) | static_cast<uint32_t>(start(_mm_extract_epi32(all, 1)))

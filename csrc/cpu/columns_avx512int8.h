@@ -33,10 +33,12 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   return _mm512_cvtepi32_pd(whole);
 }
 
-// What a run of bytes starts with; false in `fits` if some number is beyond what rows are drawn
-// into.
+// What a run of bytes starts with; false in `fits` if some number is beyond what rows are left as
+// they are with.
 inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
+  constexpr char kEdge = static_cast<char>(kBytes.inner_byte + 1);
   const __m512i ones = _mm512_set1_epi8(1), beyond = _mm512_set1_epi8(-128);
+  const __m512i high = _mm512_set1_epi8(kEdge), low = _mm512_set1_epi8(-kEdge);
   __m512i sums = _mm512_setzero_si512();
   uint64_t outside = 0;
   for (int64_t from = 0; from < count; from += 16) {
@@ -45,6 +47,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
     const __m512i bytes = _mm512_maskz_loadu_epi32(some, words + from);
     sums = multiply_quads(sums, ones, bytes);
     outside |= _mm512_cmpeq_epi8_mask(bytes, beyond);
+    outside |= _mm512_cmpeq_epi8_mask(bytes, high) | _mm512_cmpeq_epi8_mask(bytes, low);
   }
   fits = fits && outside == 0;
   return static_cast<uint32_t>(-kBytes.query_shift * _mm512_reduce_add_epi32(sums));

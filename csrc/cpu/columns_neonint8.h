@@ -31,12 +31,14 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   return as_doubles(low, high);
 }
 
-// What a run of bytes starts with; false in `fits` if some number is beyond what rows are drawn
-// into.
+// What a run of bytes starts with; false in `fits` if some number is beyond what rows are left as
+// they are with.
 inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
   const int8_t* bytes = reinterpret_cast<const int8_t*>(words);
   bool outside = false;
-  for (int64_t i = 0; i < 4 * count; ++i) outside |= bytes[i] == -128;
+  for (int64_t i = 0; i < 4 * count; ++i) {
+    outside |= bytes[i] > kBytes.inner_byte || bytes[i] < -kBytes.inner_byte;
+  }
   fits = fits && !outside;
   return 0;
 }

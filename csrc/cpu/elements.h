@@ -13,9 +13,12 @@ struct Elements {
   double roundings_per_term;  // of the screen's dot product
   double underflow_per_term;  // its absolute error where results are subnormal
   // Of int8 alone, instead of a radius:
-  int words_per_run = 0;      // after a word of the run's own
-  int most_byte = 0;          // the largest number
-  double lane_radius = 0.0;   // how long half a run is at most
+  int words_per_run = 0;     // after a word of the run's own
+  int most_byte = 0;         // the largest number
+  double lane_radius = 0.0;  // how long half a run is at most
+  // Rows whose images are within these lie within those, whatever was rounded, and are left there.
+  int inner_byte = 0;
+  double inner_radius = 0.0;
   int64_t most_features = 0;  // sums of more might overflow
   int query_shift = 0;        // added to a query's numbers, so that none is negative
 };
@@ -36,15 +39,16 @@ inline constexpr Elements kWholeElements = {2, true, 0x1p15 - 0x1p10, 0.0, 0.0};
 // most, by Cauchy and Schwarz, even where numbers were rounded after they had been drawn in; all
 // runs' products are within 2^30. Two shifted products fit 16 bits as well: 2 * (2 * 90) * 90 <
 // 2^15; and the radius, with the rounding of 32 numbers, is below sqrt(2^15 - 1).
-inline constexpr Elements kShortRuns = {4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, int64_t{1} << 20,
-                                        90};
+inline constexpr double kLaneRounding = 2.83;  // half the root of 32, rounded up
+inline constexpr Elements kShortRuns = {
+    4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, 89, 178.0 - kLaneRounding, int64_t{1} << 20, 90};
 
 // All features as one run whose sums have 32 bits: 127^2 * 2^16 < 2^30. With a shift, and without.
 inline constexpr double kAnyLength = std::numeric_limits<double>::infinity();
 inline constexpr Elements kOneRun = {
-    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, int64_t{1} << 16, 127};
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 126, kAnyLength, int64_t{1} << 16, 127};
 inline constexpr Elements kOneSignedRun = {
-    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, int64_t{1} << 16};
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 126, kAnyLength, int64_t{1} << 16};
 
 constexpr int64_t features_per_run(const Elements& elements) { return 4 * elements.words_per_run; }
 

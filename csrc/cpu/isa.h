@@ -57,7 +57,7 @@ struct ImageSums {
   double squared_norm;    // of the image
   double squared_error;   // of image minus row
   double squared_length;  // of the row
-  bool fits = true;       // int8: the image lies where rows are drawn into
+  bool fits = true;       // int8: the row lies where others are drawn in to
 };
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.

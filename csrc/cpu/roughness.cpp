@@ -26,7 +26,7 @@ constexpr double kCandidate = 80'000.0, kCandidateFeature = 200.0;
 constexpr double kUsualK = 10.0, kFewer = 0.4;
 constexpr double kFewestCandidates = 3.0;  // beyond the k nearest, of rows that are worth a look
 
-// How far a row reaches, in units of what bytes hold.
+// How far a row reaches, in units of what bytes hold as it is.
 double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
   const int64_t run = features_per_run(elements);
   double largest = 0.0;
@@ -34,10 +34,10 @@ double reach_of(const Elements& elements, const double* place, const double* cen
     double lanes[2] = {};
     for (int64_t j = from; j < std::min(d, from + run); ++j) {
       const double t = place[j] - centre[j];
-      largest = std::max(largest, std::fabs(t) / elements.most_byte);
+      largest = std::max(largest, std::fabs(t) / elements.inner_byte);
       lanes[j % 4 / 2] += t * t;
     }
-    largest = std::max(largest, std::sqrt(std::max(lanes[0], lanes[1])) / elements.lane_radius);
+    largest = std::max(largest, std::sqrt(std::max(lanes[0], lanes[1])) / elements.inner_radius);
   }
   return largest;
 }
