@@ -161,6 +161,6 @@ def test_rows_at_the_edge_of_what_bytes_hold(lengths: tuple[float, float, float]
         expected = ex.Index(x, backend="reference").search(queries, None, 1, "any")
         for name in ISAS:
             with isa(name):
-                index = ex.Index(x, backend="cpu", expected_queries=1000, expected_k=1)
+                index = ex.Index(x, threads=1, memory_budget=1 << 20, expected_k=1)
                 found = index.search(queries, None, 1, "any")
                 assert_same_search(found, expected, name)
