@@ -38,9 +38,9 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
 // they are with.
 inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
   constexpr int64_t kAtOnce = 8;
-  constexpr char kEdge = static_cast<char>(kBytes.inner_byte + 1);
-  const __m256i ones = _mm256_set1_epi8(1), beyond = _mm256_set1_epi8(-128);
-  const __m256i edge = _mm256_set1_epi8(kEdge);
+  const __m256i ones = _mm256_set1_epi8(1);
+  const __m256i most = _mm256_set1_epi8(kBytes.inner_byte);
+  const __m256i least = _mm256_set1_epi8(-kBytes.inner_byte);
   __m256i sums = _mm256_setzero_si256(), outside = _mm256_setzero_si256();
   for (int64_t from = 0; from < count; from += kAtOnce) {
     const int64_t left = count - from;
@@ -48,8 +48,8 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
     std::memcpy(some, words + from, static_cast<size_t>(left < kAtOnce ? left : kAtOnce) * 4);
     const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(some));
     sums = multiply_quads(sums, ones, bytes);
-    outside = _mm256_or_si256(outside, _mm256_cmpeq_epi8(bytes, beyond));
-    outside = _mm256_or_si256(outside, _mm256_cmpeq_epi8(_mm256_abs_epi8(bytes), edge));
+    outside = _mm256_or_si256(outside, _mm256_cmpgt_epi8(bytes, most));
+    outside = _mm256_or_si256(outside, _mm256_cmpgt_epi8(least, bytes));
   }
   fits = fits && _mm256_movemask_epi8(outside) == 0;
   const __m128i quarters =

@@ -36,9 +36,9 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
 // What a run of bytes starts with; false in `fits` if some number is beyond what rows are left as
 // they are with.
 inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
-  constexpr char kEdge = static_cast<char>(kBytes.inner_byte + 1);
-  const __m512i ones = _mm512_set1_epi8(1), beyond = _mm512_set1_epi8(-128);
-  const __m512i high = _mm512_set1_epi8(kEdge), low = _mm512_set1_epi8(-kEdge);
+  const __m512i ones = _mm512_set1_epi8(1);
+  const __m512i most = _mm512_set1_epi8(kBytes.inner_byte);
+  const __m512i least = _mm512_set1_epi8(-kBytes.inner_byte);
   __m512i sums = _mm512_setzero_si512();
   uint64_t outside = 0;
   for (int64_t from = 0; from < count; from += 16) {
@@ -46,8 +46,7 @@ inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
     const __mmask16 some = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xFFFFu);
     const __m512i bytes = _mm512_maskz_loadu_epi32(some, words + from);
     sums = multiply_quads(sums, ones, bytes);
-    outside |= _mm512_cmpeq_epi8_mask(bytes, beyond);
-    outside |= _mm512_cmpeq_epi8_mask(bytes, high) | _mm512_cmpeq_epi8_mask(bytes, low);
+    outside |= _mm512_cmpgt_epi8_mask(bytes, most) | _mm512_cmpgt_epi8_mask(least, bytes);
   }
   fits = fits && outside == 0;
   return static_cast<uint32_t>(-kBytes.query_shift * _mm512_reduce_add_epi32(sums));

@@ -13,6 +13,12 @@
 
 namespace expansive {
 
+// The share of an error that lies along a row, or a difference of rows, of d coordinates: three
+// standard deviations of errors in all directions.
+inline double likely_share(int64_t d) {
+  return std::min(1.0, 3.0 / std::sqrt(static_cast<double>(d)));
+}
+
 class LengthBounds {
  public:
   // For rows of d features, scaled by `scale`; images are about `length` long, with about `error`.
@@ -21,7 +27,7 @@ class LengthBounds {
       : scale_(scale),
         length_(length),
         share_(std::min(error / (2.0 * length), 0.25)),
-        likely_(std::min(1.0, 3.0 / std::sqrt(static_cast<double>(d)))),
+        likely_(likely_share(d)),
         distance_underflow_(distance_underflow(d)) {}
 
   // h of a database row, less what the error of a query may add to the product with it.
@@ -39,8 +45,7 @@ class LengthBounds {
     return 0.5 * between - (by_query + by_row) * kUp;
   }
 
-  // The squared distance that a pair with this screen value hardly exceeds: of errors in all
-  // directions, three standard deviations of what lies along it.
+  // The squared distance that a pair with this screen value hardly exceeds.
   double about(const Image& query, const Image& worst, double value) const {
     const double errors = query.error * length_ + std::sqrt(query.squared_length) * worst.error;
     const double squared = query.squared_length + 2.0 * share_ * length_ * length_ - 2.0 * value +
@@ -66,7 +71,7 @@ class LengthBounds {
   double scale_;
   double length_;
   double share_;   // of a row's squared norm, that stands for a query's error times its norm
-  double likely_;  // share of an error that lies along a row, at most
+  double likely_;  // share of an error that lies along a row
   double distance_underflow_;  // absolute error of an exact distance from subnormal squares
 };
 

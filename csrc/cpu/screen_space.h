@@ -39,7 +39,7 @@ class ScreenSpace {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
-    likely_ = std::min(1.0, 3.0 / std::sqrt(terms));
+    likely_ = likely_share(length);
     product_underflow_ = (terms + 1.0) * kernels.elements.underflow_per_term;
     distance_underflow_ = distance_underflow(d);
   }
@@ -72,7 +72,7 @@ class ScreenSpace {
   }
 
   // The squared distance that a pair with this screen value hardly exceeds, where images are not
-  // rotated and cut: of errors in all directions, three standard deviations of what lies along it.
+  // rotated and cut.
   double about(const Image& query, const Image& worst, float value) const {
     const double v = static_cast<double>(value), error = query.error + worst.error;
     if (by_lengths_) return by_lengths_->about(query, worst, v);
@@ -106,7 +106,7 @@ class ScreenSpace {
   double near_;
   bool whole_;  // half norms are whole numbers
   std::optional<LengthBounds> by_lengths_;
-  double likely_;              // share of an error that lies along a difference of rows, at most
+  double likely_;              // share of an error that lies along a difference of rows
   double gamma_;               // relative rounding error of a product of d terms and its start
   double product_underflow_;   // its absolute error from subnormal float32 results
   double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares
