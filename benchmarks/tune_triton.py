@@ -5,13 +5,13 @@
 
 Times searches of independent Gaussian rows with each candidate, index included, and prints their
 times over those of the entry that is pinned now. Every candidate must give the same bits. The
-choice goes into `expansive/backends/triton_tiles.py` by hand: one entry serves all numbers of
-features.
+choice goes into `expansive/backends/triton_tiles.py` by hand.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -29,29 +29,35 @@ from expansive.backends.triton_tiles import Tiles
 K = 10
 
 
-def candidates(pinned: Tiles, smoke: bool) -> Iterator[Tiles]:
-    """Give the pinned sizes first, then all that may be better."""
-    yield pinned
+def candidates(pinned: Tiles, d: int, smoke: bool) -> Iterator[Tiles]:
+    """Give all sizes that may be better than the pinned ones."""
     if smoke:
         yield replace(pinned, columns=2 * pinned.columns, strip=1)
         return
-    yield from (replace(pinned, strip=strip) for strip in (2, 4, 8, 16, 32))
-    sizes = product((64, 128), (64, 128, 256), (32, 64), (4, 8), (3, 4))
-    for queries, columns, features, warps, stages in sizes:
+    yield from (replace(pinned, tile=tile) for tile in (16, 32, 64) if tile != pinned.tile)
+    for warps, unrolled in product((1, 2, 4), (4, 8)):
+        yield replace(pinned, refine_warps=warps, unrolled=unrolled)
+    shapes = product((64, 128), (64, 128, 256), {64, min(d, 128)}, (4, 8), (2, 3, 4), (1, 8, 32))
+    for queries, columns, features, warps, stages, strip in shapes:
         shared = (queries + columns) * features * 2 * stages
         sums = queries * columns // (32 * warps)  # registers of a thread
-        tried = replace(
-            pinned, queries=queries, columns=columns, features=features, warps=warps, stages=stages
-        )
-        if shared <= 220 << 10 and 32 <= sums <= 128 and tried != pinned:
-            yield tried
+        if shared <= 220 << 10 and 64 <= sums <= 128:
+            yield replace(
+                pinned,
+                queries=queries,
+                columns=columns,
+                features=features,
+                warps=warps,
+                stages=stages,
+                strip=strip,
+            )
 
 
 @contextmanager
 def using(chosen: Tiles) -> Iterator[None]:
     """Have searches take other sizes than those of the table."""
     before = dict(triton_tiles.TABLE)
-    triton_tiles.TABLE.update(dict.fromkeys(before, chosen))
+    triton_tiles.TABLE.update({name: {math.inf: chosen} for name in before})
     try:
         yield
     finally:
@@ -67,7 +73,8 @@ def in_words(sizes: Tiles) -> str:
     """Name sizes by what differs among the candidates."""
     return (
         f"{sizes.queries} x {sizes.columns} x {sizes.features}, strips of {sizes.strip}, "
-        f"{sizes.warps} warps, {sizes.stages} stages"
+        f"{sizes.warps} warps, {sizes.stages} stages, tiles of {sizes.tile}, "
+        f"{sizes.refine_warps} warps refine {sizes.unrolled} steps at once"
     )
 
 
@@ -81,24 +88,19 @@ def main() -> None:
         raise SystemExit("torch finds no CUDA device; TRITON_INTERPRET=1 and --smoke show it runs")
     place = device()
     clock = Clock(place, 60.0 * args.minutes)
-    n, n_queries = (300, 70) if args.smoke else (1_000_000, 10_000)
+    n, n_queries = (300, 70) if args.smoke else (1_000_000, 20_000)
     torch.manual_seed(0)
-    data = [
-        (torch.randn(n, d, device=place), torch.randn(n_queries, d, device=place))
-        for d in ((8, 33) if args.smoke else (64, 128, 512, 2048))
-    ]
-    expected = [search(x, q) for x, q in data]  # compiles, too
-    pinned = [clock.median(lambda x=x, q=q: search(x, q))[0] for x, q in data]
-    print(
-        f"{n} rows x {', '.join(str(x.shape[1]) for x, _ in data)} features, q={n_queries}, k={K}"
-    )
-    print(f"pinned, {in_words(tiles())}: {', '.join(f'{seconds:.4f}' for seconds in pinned)} s")
-    for sizes in candidates(tiles(), args.smoke):
-        if clock.is_up:
-            return print("the time was up")
-        with using(sizes):
-            shown = [try_out(clock, *case) for case in zip(data, expected, pinned, strict=True)]
-        print(f"{in_words(sizes)}: {', '.join(shown)}", flush=True)
+    for d in (8, 33) if args.smoke else (64, 128, 512, 2048):
+        data = torch.randn(n, d, device=place), torch.randn(n_queries, d, device=place)
+        expected = search(*data)  # compiles, too
+        pinned, _ = clock.median(lambda data=data: search(*data))
+        print(f"{n} rows x {d} features, q={n_queries}, k={K}: {in_words(tiles(d))}: {pinned:.4f} s")
+        for sizes in candidates(tiles(d), d, args.smoke):
+            if clock.is_up:
+                return print("the time was up")
+            with using(sizes):
+                shown = try_out(clock, data, expected, pinned)
+            print(f"{shown}  {in_words(sizes)}", flush=True)
 
 
 def try_out(

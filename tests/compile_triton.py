@@ -18,7 +18,7 @@ from triton.compiler import ASTSource
 
 from expansive.backends import triton_neighbor_kernels as search
 from expansive.backends import triton_synthesis_kernels as synthesis
-from expansive.backends.triton_tiles import choose
+from expansive.backends.triton_tiles import TABLE, Tiles
 
 ARCHITECTURE = sys.argv[1]
 MATRIX = {"80": "mma.sync", "90": "wgmma.mma_async"}[ARCHITECTURE]
@@ -52,24 +52,20 @@ def compile_kernel(
     return str(compiled.asm["ptx"])
 
 
-def check_screen(strip: int, one_step: bool) -> None:
-    tiles = choose(f"sm_{ARCHITECTURE}")
+def check_screen(tiles: Tiles, relation: str, own: bool, one_step: bool) -> None:
     ptx = compile_kernel(
         search.screen_kernel,
+        {"bf16": "queries rows", "fp32": "row_half out", "i32": "query_codes codes", "i64": "own"},
+        "n_query_blocks n_blocks n_steps stride",
         {
-            "bf16": "queries rows",
-            "fp32": "query_half query_error row_half tile_error out",
-            "i32": "query_codes codes",
-            "i64": "own",
-        },
-        "n_query_blocks n_tiles n_steps",
-        {
-            "RELATION": "enemy",
+            "RELATION": relation,
+            "OWN": own,
             "QUERIES": tiles.queries,
             "COLUMNS": tiles.columns,
+            "TILE": tiles.tile,
             "FEATURES": tiles.features,
             "GROUP": tiles.group,
-            "STRIP": strip,
+            "STRIP": tiles.strip,
             "ONE_STEP": one_step,
             "INTERPRETED": False,
         },
@@ -80,8 +76,18 @@ def check_screen(strip: int, one_step: bool) -> None:
     assert "fma.rn.f32" not in ptx  # nothing was contracted
 
 
-def check_refine() -> None:
-    tiles = choose(f"sm_{ARCHITECTURE}")
+def check_bounds(listed: bool) -> None:
+    ptx = compile_kernel(
+        search.bounds_kernel,
+        {"fp32": "least half query_error tile_error out", "i64": "numbers listed"},
+        "n n_listed n_tiles stride",
+        {"LISTED": listed, "ROWS": 1, "GROUPS": 32, "TILES": 32},
+    )
+    assert "sqrt.rn.f32" in ptx
+    assert "fma.rn.f32" not in ptx
+
+
+def check_refine(tiles: Tiles) -> None:
     ptx = compile_kernel(
         search.refine_kernel,
         {
@@ -95,11 +101,18 @@ def check_refine() -> None:
             "RELATION": "friend",
             "COSINE": True,
             "PAIRS": tiles.refined,
-            "COLUMNS": tiles.columns,
+            "TILE": tiles.tile,
+            "UNROLLED": tiles.unrolled,
         },
+        tiles.refine_warps,
     )
     assert ptx.count("fma.rn.f64") == ptx.count("sub.rn.f64") > 0
     assert "mul.rn.f64" in ptx  # x * x_scale - y * y_scale was not contracted
+
+
+def check_smallest() -> None:
+    pointers, sizes = {"fp32": "values", "i64": "out"}, {"TAKE": 14, "ROWS": 1, "COLUMNS": 1024}
+    compile_kernel(search.smallest_kernel, pointers, "n n_columns", sizes)
 
 
 def check_roots() -> None:
@@ -131,10 +144,15 @@ def check_synthesis(x: str, out: str, expected: tuple[str, ...]) -> None:
     assert "ftz" not in ptx  # subnormal numbers stay
 
 
-check_screen(strip=1, one_step=False)
-check_screen(strip=8, one_step=False)
-check_screen(strip=8, one_step=True)
-check_refine()
+for sizes in TABLE[f"sm_{ARCHITECTURE}"].values():
+    check_screen(sizes, "enemy", own=False, one_step=False)
+    check_screen(sizes, "friend", own=True, one_step=False)
+    check_screen(sizes, "any", own=True, one_step=False)
+    check_screen(sizes, "any", own=False, one_step=sizes.columns < 256)
+    check_refine(sizes)
+check_bounds(listed=False)
+check_bounds(listed=True)
+check_smallest()
 check_roots()
 check_draw()
 check_synthesis("fp32", "fp32", ("fma.rn.f32",))

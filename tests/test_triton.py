@@ -50,7 +50,7 @@ def tile_columns() -> int:
     """Rows of a tile on what the kernels run on here."""
     from expansive.backends.triton_arrays import tiles
 
-    return tiles().columns
+    return tiles().tile
 
 
 # ---- search -----------------------------------------------------------------------------------
@@ -131,15 +131,17 @@ def test_many_rows_in_rounds_and_batches(relation: str, monkeypatch: pytest.Monk
 
 # A GPU has the shared memory for its own sizes and the least; the interpreter takes all.
 ARCHITECTURES = {*triton_tiles.TABLE} if os.environ.get("TRITON_INTERPRET") else {"default"}
+SIZES = [(name, most) for name in sorted(ARCHITECTURES) for most in triton_tiles.TABLE[name]]
 
 
-@pytest.mark.parametrize("architecture", sorted(ARCHITECTURES))
+@pytest.mark.parametrize(("architecture", "most"), SIZES)
 def test_the_block_sizes_of_every_architecture(
-    architecture: str, monkeypatch: pytest.MonkeyPatch
+    architecture: str, most: float, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from expansive.backends import triton_neighbors
 
-    monkeypatch.setattr(triton_neighbors, "tiles", lambda: triton_tiles.choose(architecture))
+    sizes = triton_tiles.TABLE[architecture][most]
+    monkeypatch.setattr(triton_neighbors, "tiles", lambda *_: sizes)
     x, y, expected = expected_search(
         "normal", "one_in_twenty", 150, 70, "float32", "euclidean", "enemy", 3
     )
@@ -159,11 +161,15 @@ def screen(x: Any) -> tuple[Any, Any]:
     own = torch.arange(len(x), device=index.rows.device)
     batch = index._batch_of(index.rows, None, own, MINIMUM_BUDGET)
     with np.errstate(over="ignore", invalid="ignore"):
-        bound = index._screen(batch, "any").double().cpu().numpy()
+        least = index._screen(batch, "any")
+        every = torch.arange(len(x), device=least.device)
+        groups = torch.arange(index._bounds(batch, least, every, None).shape[1]).to(every)
+        bound = index._bounds(batch, least, every, groups.expand(len(x), -1).contiguous())
+        bound = bound[:, : -(-len(x) // index.tiles.tile)].double().cpu().numpy()
     wide = reference.to_float64(as_rows(x))
     squared = torch.from_numpy(reference.squared_distances(wide, wide)).fill_diagonal_(torch.inf)
     exact = index.space.reach(squared.to(index.rows.device)).cpu().numpy()
-    return bound, np.minimum.reduceat(exact, np.arange(0, len(x), index.tiles.columns), axis=1)
+    return bound, np.minimum.reduceat(exact, np.arange(0, len(x), index.tiles.tile), axis=1)
 
 
 @pytest.mark.parametrize("data", sorted(set(MAKERS) - {"denormal_float64"}))

@@ -30,12 +30,12 @@ def device() -> torch.device:
     return torch.device("cpu") if INTERPRETED else torch.device("cuda", torch.cuda.current_device())
 
 
-def tiles() -> Tiles:
-    """Give the block sizes for what the kernels run on."""
+def tiles(d: int = 1) -> Tiles:
+    """Give the block sizes for rows of d features on what the kernels run on."""
     if INTERPRETED:
-        return choose("interpreter")
+        return choose("interpreter", d)
     major, minor = torch.cuda.get_device_capability()
-    return choose(f"sm_{major}{minor}")
+    return choose(f"sm_{major}{minor}", d)
 
 
 def scratch(memory_budget: int) -> int:

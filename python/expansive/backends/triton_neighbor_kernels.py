@@ -54,89 +54,87 @@ def load_images(place, INTERPRETED: tl.constexpr):
 
 
 @triton.jit
-def store_bounds(
+def least_of_tiles(
     product,
     column,
     query_code,
     code,
     own_column,
-    half,
-    error,
     row_half,
-    place,
     RELATION: tl.constexpr,
+    OWN: tl.constexpr,
+    TILE: tl.constexpr,
 ):
-    """Reduce the products of a block and a tile to a bound for each query."""
-    wanted = wanted_pairs(query_code[:, None], code[None, :], RELATION)
-    if RELATION != "enemy":
-        wanted = wanted & (own_column[:, None] != column[None, :])
-    least = tl.min(
-        tl.where(wanted, tl.load(row_half + column)[None, :] - product, float("inf")), axis=1
-    )
-    # From the least half squared distance to a distance; each factor covers three roundings.
-    squared = 2.0 * tl.maximum(half + least, 0.0)
-    error = error * 1.00000095367431640625
-    bound = tl.maximum(tl.sqrt_rn(squared) * 0.99999904632568359375 - error, 0.0)
-    bound = tl.where(least == float("inf"), least, bound * 0.99999904632568359375)
-    tl.store(place, bound)
+    """Reduce a block of products to the least half squared distance of each query and tile."""
+    queries: tl.constexpr = product.shape[0]
+    columns: tl.constexpr = product.shape[1]
+    half = tl.load(row_half + column)[None, :] - product
+    if RELATION != "any":
+        wanted = wanted_pairs(query_code[:, None], code[None, :], RELATION)
+        half = tl.where(wanted, half, float("inf"))
+    if OWN:
+        half = tl.where(own_column[:, None] != column[None, :], half, float("inf"))
+    return tl.min(tl.reshape(half, [queries, columns // TILE, TILE]), axis=2)
 
 
-@triton.jit(do_not_specialize=["n_query_blocks", "n_tiles", "n_steps"])
+@triton.jit(do_not_specialize=["n_query_blocks", "n_blocks", "n_steps", "stride"])
 def screen_kernel(
     queries,
-    query_half,
-    query_error,
     query_codes,
     own,
     rows,
     row_half,
-    tile_error,
     codes,
     out,
     n_query_blocks,
-    n_tiles,
+    n_blocks,
     n_steps,
+    stride,
     RELATION: tl.constexpr,
+    OWN: tl.constexpr,
     QUERIES: tl.constexpr,
     COLUMNS: tl.constexpr,
+    TILE: tl.constexpr,
     FEATURES: tl.constexpr,
     GROUP: tl.constexpr,
     STRIP: tl.constexpr,
     ONE_STEP: tl.constexpr,
     INTERPRETED: tl.constexpr,
 ):
-    """Bound the distance of each query to the wanted rows of each tile, from below.
+    """Find the least half squared distance, but for the query's norm, in each tile of rows.
 
-    A program goes along STRIP tiles. ONE_STEP: a tile is one step of the product, so the block of
-    queries is loaded once, and the tiles' loads run ahead of their products.
+    A program goes along STRIP blocks of rows. ONE_STEP: a block is one step of the product, so the
+    queries are loaded once, and the blocks' loads run ahead of their products.
     """
     # GROUP query blocks walk over the strips together, so that they find them in the L2 cache.
-    program, n_strips = tl.program_id(0), tl.cdiv(n_tiles, STRIP)
-    first_block = program // (GROUP * n_strips) * GROUP
-    blocks = tl.minimum(n_query_blocks - first_block, GROUP)
-    block = first_block + program % (GROUP * n_strips) % blocks
-    first_tile = program % (GROUP * n_strips) // blocks * STRIP
-    query = block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
+    program, n_strips = tl.program_id(0), tl.cdiv(n_blocks, STRIP)
+    first_query_block = program // (GROUP * n_strips) * GROUP
+    query_blocks = tl.minimum(n_query_blocks - first_query_block, GROUP)
+    query_block = first_query_block + program % (GROUP * n_strips) % query_blocks
+    first_block = program % (GROUP * n_strips) // query_blocks * STRIP
+    query = query_block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
     query_code = tl.load(query_codes + query)
-    low = tl.load(query_codes + block * QUERIES)
-    high = tl.load(query_codes + block * QUERIES + QUERIES - 1)
+    low = tl.load(query_codes + query_block * QUERIES)
+    high = tl.load(query_codes + query_block * QUERIES + QUERIES - 1)
     own_column = tl.load(own + query)
-    half, query_error = tl.load(query_half + query), tl.load(query_error + query)
     feature = tl.arange(0, FEATURES)
     d = n_steps * FEATURES
     a_start = queries + query[:, None] * d + feature[None, :]
     if ONE_STEP:
         a = load_images(a_start, INTERPRETED)
-    end_tile = tl.minimum(first_tile + STRIP, n_tiles)
+    end_block = tl.minimum(first_block + STRIP, n_blocks)
     # Both are sorted by class, so their ends tell whether any pair is wanted at all.
-    first_column = first_tile.to(tl.int64) * COLUMNS
+    first_column = first_block.to(tl.int64) * COLUMNS
     first = tl.load(codes + first_column)
-    last = tl.load(codes + end_tile.to(tl.int64) * COLUMNS - 1)
-    end = tl.where(is_empty(low, high, first, last, RELATION), first_tile, end_tile)
-    for tile in range(end, end_tile):
-        tl.store(out + query * n_tiles + tile, tl.full([QUERIES], float("inf"), tl.float32))
-    for tile in range(first_tile, end):
-        column = first_column + (tile - first_tile) * COLUMNS + tl.arange(0, COLUMNS)
+    last = tl.load(codes + end_block.to(tl.int64) * COLUMNS - 1)
+    end = tl.where(is_empty(low, high, first, last, RELATION), first_block, end_block)
+    n_tiles: tl.constexpr = COLUMNS // TILE
+    out_place = out + (query * stride)[:, None] + tl.arange(0, n_tiles)[None, :]
+    for block in range(end, end_block):
+        nothing = tl.full([QUERIES, n_tiles], float("inf"), tl.float32)
+        tl.store(out_place + block * n_tiles, nothing)
+    for block in range(first_block, end):
+        column = first_column + (block - first_block) * COLUMNS + tl.arange(0, COLUMNS)
         code = tl.load(codes + column)
         b_place = rows + column[None, :] * d + feature[:, None]
         if ONE_STEP:
@@ -149,18 +147,86 @@ def screen_kernel(
                 product = tl.dot(a, load_images(b_place, INTERPRETED), product)
                 a_place += FEATURES
                 b_place += FEATURES
-        store_bounds(
-            product,
-            column,
-            query_code,
-            code,
-            own_column,
-            half,
-            query_error + tl.load(tile_error + tile),
-            row_half,
-            out + query * n_tiles + tile,
-            RELATION,
+        least = least_of_tiles(
+            product, column, query_code, code, own_column, row_half, RELATION, OWN, TILE
         )
+        tl.store(out_place + block * n_tiles, least)
+
+
+@triton.jit(do_not_specialize=["n", "n_listed", "n_tiles", "stride"])
+def bounds_kernel(
+    least,
+    numbers,
+    half,
+    query_error,
+    tile_error,
+    listed,
+    out,
+    n,
+    n_listed,
+    n_tiles,
+    stride,
+    LISTED: tl.constexpr,
+    ROWS: tl.constexpr,
+    GROUPS: tl.constexpr,
+    TILES: tl.constexpr,
+):
+    """Bound the distance of queries to the wanted rows of tiles, from below.
+
+    LISTED: of the tiles in the groups of TILES that are listed for each query, [n, n_listed]; gives
+    [n, n_listed, TILES]. Else of all n_listed groups; gives the least of each, [n, n_listed]. Query
+    i is that of row ``numbers[i]`` of `least`.
+    """
+    i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    at = tl.program_id(1) * GROUPS + tl.arange(0, GROUPS)
+    number = tl.load(numbers + i, mask=i < n, other=0)
+    place = i[:, None] * n_listed + at[None, :]
+    inside = (i < n)[:, None] & (at < n_listed)[None, :]
+    if LISTED:
+        group = tl.load(listed + place, mask=inside, other=0)
+    else:
+        group = tl.zeros([ROWS, GROUPS], tl.int64) + at[None, :]
+    tile = group[:, :, None] * TILES + tl.arange(0, TILES)[None, None, :]
+    exists = inside[:, :, None] & (tile < n_tiles)
+    value = tl.load(
+        least + (number * stride)[:, None, None] + tile, mask=exists, other=float("inf")
+    )
+    error = tl.load(query_error + number)[:, None, None] + tl.load(
+        tile_error + tile, mask=exists, other=0.0
+    )
+    # From the least half squared distance to a distance; each factor covers three roundings.
+    squared = 2.0 * tl.maximum(tl.load(half + number)[:, None, None] + value, 0.0)
+    error = error * 1.00000095367431640625
+    bound = tl.maximum(tl.sqrt_rn(squared) * 0.99999904632568359375 - error, 0.0)
+    bound = tl.where(value == float("inf"), value, bound * 0.99999904632568359375)
+    if LISTED:
+        out_place = out + place[:, :, None] * TILES + tl.arange(0, TILES)[None, None, :]
+        tl.store(out_place, bound, mask=inside[:, :, None])
+    else:
+        tl.store(out + place, tl.min(bound, axis=2), mask=inside)
+
+
+@triton.jit(do_not_specialize=["n", "n_columns"])
+def smallest_kernel(
+    values,
+    out,
+    n,
+    n_columns,
+    TAKE: tl.constexpr,
+    ROWS: tl.constexpr,
+    COLUMNS: tl.constexpr,
+):
+    """Write the columns of the TAKE smallest values of each row, of at least as many."""
+    row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    column = tl.arange(0, COLUMNS)[None, :]
+    inside = (row < n)[:, None] & (column < n_columns)
+    value = tl.load(values + row[:, None] * n_columns + column, mask=inside, other=0.0)
+    # Infinite ones come before those that were taken, or none would be left.
+    value = tl.where(inside, tl.minimum(value, 3.4028234663852886e38), float("inf"))
+    for i in range(0, TAKE):
+        least = tl.argmin(value, axis=1)
+        tl.store(out + row * TAKE + i, least.to(tl.int64), mask=row < n)
+        value = tl.where(column == least[:, None], float("inf"), value)
 
 
 @triton.jit(do_not_specialize=["n_pairs", "n_each"])
@@ -182,16 +248,17 @@ def refine_kernel(
     RELATION: tl.constexpr,
     COSINE: tl.constexpr,
     PAIRS: tl.constexpr,
-    COLUMNS: tl.constexpr,
+    TILE: tl.constexpr,
+    UNROLLED: tl.constexpr,
 ):
-    """Measure the wanted rows of tiles, [pairs, columns]; infinity for the others.
+    """Measure the wanted rows of tiles, [pairs, rows of a tile]; infinity for the others.
 
     Pair i is query ``chosen[i // n_each]`` and tile ``chosen_tiles[i]``, or none where that is -1.
     """
     pair = tl.program_id(0).to(tl.int64) * PAIRS + tl.arange(0, PAIRS)
     tile = tl.load(chosen_tiles + pair, mask=pair < n_pairs, other=-1)
     query = tl.load(chosen + pair // n_each, mask=pair < n_pairs, other=0)
-    column = tl.maximum(tile, 0)[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    column = tl.maximum(tile, 0)[:, None] * TILE + tl.arange(0, TILE)[None, :]
     row = tl.load(order + column)
     wanted = wanted_pairs(tl.load(query_codes + query)[:, None], tl.load(codes + column), RELATION)
     wanted = wanted & (tile >= 0)[:, None] & (row >= 0)
@@ -203,8 +270,10 @@ def refine_kernel(
     if COSINE:
         a_scale = tl.load(query_scales + query)[:, None, None]
         b_scale = tl.load(row_scales + row)[:, :, None]
-    sums = tl.zeros([PAIRS, COLUMNS, 8], tl.float64)
-    for j in range(0, d, 8):
+    sums = tl.zeros([PAIRS, TILE, 8], tl.float64)
+    end = tl.where(tl.max(tile) < 0, 0, d)  # nothing to read where there is no tile
+    # Unrolled, so that many loads are under way before the first is used.
+    for j in tl.range(0, end, 8, loop_unroll_factor=UNROLLED):
         inside = lane < d - j
         a = tl.load(a_place + j, mask=inside, other=0).to(tl.float64)
         b = tl.load(b_place + j, mask=inside & wanted[:, :, None], other=0).to(tl.float64)
@@ -214,10 +283,10 @@ def refine_kernel(
         difference = a - b
         sums = tl.fma(difference, difference, sums)
     # The contract's tree; each reduction adds two numbers.
-    halves = tl.sum(tl.reshape(sums, [PAIRS, COLUMNS, 2, 4]), axis=2)
-    quarters = tl.sum(tl.reshape(halves, [PAIRS, COLUMNS, 2, 2]), axis=2)
+    halves = tl.sum(tl.reshape(sums, [PAIRS, TILE, 2, 4]), axis=2)
+    quarters = tl.sum(tl.reshape(halves, [PAIRS, TILE, 2, 2]), axis=2)
     total = tl.where(wanted, tl.sum(quarters, axis=2), float("inf"))
-    place = out + pair[:, None] * COLUMNS + tl.arange(0, COLUMNS)[None, :]
+    place = out + pair[:, None] * TILE + tl.arange(0, TILE)[None, :]
     tl.store(place, total, mask=(pair < n_pairs)[:, None])
 
 

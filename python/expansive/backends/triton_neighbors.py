@@ -2,7 +2,8 @@
 
 The screen bounds the distance of each query to each tile of database rows from below. Then, for
 each query, the tiles of smallest bound are measured, in rounds, until every tile left is beyond
-the k-th distance. About k tiles are measured in most data.
+the k-th distance. About k tiles are measured in most data. They are looked for in the groups of
+tiles of smallest bound, which hold them, so that the bounds of all tiles are read only once.
 
 Rows are grouped by class, and so are queries: a block and a tile of one class each settle their
 relation as a whole, and the screen skips what can hold no neighbour. Which tiles are measured, and
@@ -35,13 +36,16 @@ from expansive.backends.triton_arrays import (
     upload_array,
 )
 from expansive.backends.triton_neighbor_kernels import (
+    bounds_kernel,
     finish_kernel,
     refine_kernel,
     row_scales_kernel,
     screen_kernel,
+    smallest_kernel,
 )
 from expansive.backends.triton_tiles import Tiles
 
+_GROUP = 32  # tiles of a group
 _NO_ROW = torch.iinfo(torch.int64).max  # sorts behind every row
 
 # ---- the database -----------------------------------------------------------------------------
@@ -58,7 +62,7 @@ class Index:
     row_scales : Tensor of float64, shape [n]
         Reciprocal norms for cosine, else empty.
     order : Tensor of int64, shape [n_padded]
-        The row at each grouped position, -1 in the padding of the last tile.
+        The row at each grouped position, -1 in the padding of the last block.
     position : Tensor of int64, shape [n]
         The grouped position of each row.
     codes : Tensor of int32, shape [n_padded]
@@ -139,8 +143,9 @@ class Index:
     def _batch(self, k: int, budget: int) -> int:
         """Count the queries of a batch, by what their images, bounds and first candidates take."""
         n_tiles, d = len(self.tile_error), self.rows.shape[1]
-        first = min(k + _SPARE_TILES, n_tiles) * self.tiles.columns
-        each = 64 * d + 16 * n_tiles + _CANDIDATE_BYTES * (first + k)
+        take = min(k + _SPARE_TILES, n_tiles)
+        first = take * (self.tiles.tile + _GROUP)
+        each = 64 * d + 5 * n_tiles + _CANDIDATE_BYTES * (first + k)
         return max(1, budget // each)
 
     def _batch_of(
@@ -158,23 +163,31 @@ class Index:
             padded_codes[len(codes) :] = codes[-1]
         if own is not None:
             padded_own[: len(own)] = own
-        return Batch(queries, row_scales, padded_codes, padded_own, images)
+        return Batch(queries, row_scales, padded_codes, padded_own, own is not None, images)
 
     # ---- the two passes -----------------------------------------------------------------------
 
     def _nearest(self, batch: Batch, k: int, relation: str, budget: int) -> tuple[Tensor, Tensor]:
         """Find the k nearest (squared distance, row) of every query of a batch."""
-        left = self._screen(batch, relation)  # bounds of the tiles not yet refined
-        n, n_tiles = left.shape
-        distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=left.device)
-        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=left.device)
-        active = torch.arange(n, device=left.device)
+        n, place = len(batch.rows), batch.rows.device
+        distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=place)
+        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=place)
+        active = torch.arange(n, device=place)
+        least = self._screen(batch, relation)  # of the tiles not yet refined
+        nearest = self._bounds(batch, least, active, None)
         take = k + _SPARE_TILES
         while len(active):
-            each = _CANDIDATE_BYTES * self.tiles.columns * len(active)
-            take = min(take, n_tiles, max(1, budget // each))
-            bound, tile = left.topk(take, dim=1, largest=False)
-            left.scatter_(1, tile, torch.inf)
+            each = _CANDIDATE_BYTES * (self.tiles.tile + _GROUP) * len(active)
+            take = min(take, nearest.shape[1] * _GROUP, max(1, budget // each))
+            # The tiles of smallest bound are in as many groups of smallest bound.
+            group = self._smallest(nearest, min(take, nearest.shape[1]))
+            near = self._bounds(batch, least, active, group)
+            which = self._smallest(near, take)
+            bound = near.gather(1, which)
+            near.scatter_(1, which, torch.inf)
+            nearest.scatter_(1, group, near.view(*group.shape, _GROUP).amin(dim=2))
+            tile = group.gather(1, which // _GROUP) * _GROUP + which % _GROUP
+            least[active[:, None], tile] = torch.inf
             reach = self.space.reach(distance[active, -1])[:, None]
             tile.masked_fill_((bound > reach) | (bound == torch.inf), -1)
             measured = self._refine(batch, active, tile, relation)
@@ -182,35 +195,36 @@ class Index:
                 distance[active], row[active], measured, self._rows_of(tile), k
             )
             # The one place that waits: how many queries have a tile left that could matter?
-            least = left.amin(dim=1)
-            open_ = (least <= self.space.reach(distance[active, -1])) & (least < torch.inf)
-            left, active = left[open_], active[open_]
+            left = nearest.amin(dim=1)
+            open_ = (left <= self.space.reach(distance[active, -1])) & (left < torch.inf)
+            nearest, active = nearest[open_], active[open_]
             take *= 2
         return distance, row
 
     def _screen(self, batch: Batch, relation: str) -> Tensor:
-        """Give the bounds, [queries, tiles]."""
+        """Give the least half squared distances, but for the queries' norms, [queries, tiles]."""
         t, n_tiles = self.tiles, len(self.tile_error)
         padded, d = batch.images.values.shape
-        out = torch.empty((padded, n_tiles), dtype=torch.float32, device=self.rows.device)
-        steps = d // self.space.step
-        screen_kernel[(padded // t.queries * triton.cdiv(n_tiles, t.strip),)](
+        shape = (padded, _round_up(n_tiles, _GROUP))  # those behind the last are never read
+        out = torch.empty(shape, dtype=torch.float32, device=self.rows.device)
+        steps, n_blocks = d // self.space.step, n_tiles * t.tile // t.columns
+        screen_kernel[(padded // t.queries * triton.cdiv(n_blocks, t.strip),)](
             batch.images.values,
-            bounds.query_half(batch.images, self.space),
-            batch.images.error,
             batch.codes,
             batch.own,
             self.images.values,
             self.images.half_norm,
-            self.tile_error,
             self.codes,
             out,
             padded // t.queries,
-            n_tiles,
+            n_blocks,
             steps,
+            shape[1],
             RELATION=relation,
+            OWN=batch.has_own and relation != "enemy",
             QUERIES=t.queries,
             COLUMNS=t.columns,
+            TILE=t.tile,
             FEATURES=self.space.step,
             GROUP=t.group,
             STRIP=t.strip,
@@ -222,10 +236,61 @@ class Index:
         )
         return out[: len(batch.rows)]
 
+    def _bounds(
+        self, batch: Batch, least: Tensor, active: Tensor, listed: Tensor | None
+    ) -> Tensor:
+        """Give the bounds of the tiles in listed groups, [active, listed * tiles of a group].
+
+        Where no groups are listed, the least bound of each group, [active, groups].
+        """
+        n_groups = least.shape[1] // _GROUP if listed is None else listed.shape[1]
+        shape = (len(active), n_groups if listed is None else n_groups * _GROUP)
+        out = torch.empty(shape, dtype=torch.float32, device=least.device)
+        groups = min(triton.next_power_of_2(n_groups), max(1, _BOUNDS // _GROUP))
+        rows = max(1, self.tiles.elements // (groups * _GROUP))
+        bounds_kernel[(triton.cdiv(len(active), rows), triton.cdiv(n_groups, groups))](
+            least,
+            active,
+            bounds.query_half(batch.images, self.space),
+            batch.images.error,
+            self.tile_error,
+            active if listed is None else listed,
+            out,
+            len(active),
+            n_groups,
+            len(self.tile_error),
+            least.shape[1],
+            LISTED=listed is not None,
+            ROWS=rows,
+            GROUPS=groups,
+            TILES=_GROUP,
+            num_warps=4,
+            enable_fp_fusion=False,
+        )
+        return out
+
+    def _smallest(self, values: Tensor, take: int) -> Tensor:
+        """Give the columns of the smallest values of each row, [rows, take]."""
+        columns = triton.next_power_of_2(values.shape[1])
+        if take > _MOST_TURNS or columns > _MOST_COLUMNS:
+            return values.topk(take, dim=1, largest=False).indices
+        out = torch.empty((len(values), take), dtype=torch.int64, device=values.device)
+        rows = max(1, self.tiles.elements // columns)
+        smallest_kernel[(triton.cdiv(len(values), rows),)](
+            values,
+            out,
+            *values.shape,
+            TAKE=take,
+            ROWS=rows,
+            COLUMNS=columns,
+            num_warps=max(1, columns // 1024),
+        )
+        return out
+
     def _refine(self, batch: Batch, active: Tensor, tile: Tensor, relation: str) -> Tensor:
         """Measure tiles [active, n_each]: squared distances [active, n_each * columns]."""
-        columns, pairs = self.tiles.columns, self.tiles.refined
-        shape = (len(active), tile.shape[1] * columns)
+        t, pairs = self.tiles, self.tiles.refined
+        shape = (len(active), tile.shape[1] * t.tile)
         out = torch.empty(shape, dtype=torch.float64, device=tile.device)
         refine_kernel[(triton.cdiv(tile.numel(), pairs),)](
             batch.rows,
@@ -245,15 +310,16 @@ class Index:
             RELATION=relation,
             COSINE=self.metric == "cosine",
             PAIRS=pairs,
-            COLUMNS=columns,
-            num_warps=4,
+            TILE=t.tile,
+            UNROLLED=t.unrolled,
+            num_warps=t.refine_warps,
             enable_fp_fusion=False,
         )
         return out
 
     def _rows_of(self, tile: Tensor) -> Tensor:
         """Give the row numbers behind what `_refine` measures."""
-        by_tile = self.order.view(-1, self.tiles.columns)
+        by_tile = self.order.view(-1, self.tiles.tile)
         return by_tile[tile.clamp(min=0)].flatten(1)
 
 
@@ -265,9 +331,12 @@ class Batch:
     row_scales: Tensor
     codes: Tensor
     own: Tensor
+    has_own: bool
     images: bounds.Images
 
 
+_BOUNDS = 1024  # of a query that one program computes
+_MOST_TURNS, _MOST_COLUMNS = 64, 8192  # of one program that looks for the smallest in turn
 _SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
 _CANDIDATE_BYTES = 48  # of a measured row: its distance, its number, and selection among them
 
@@ -277,11 +346,12 @@ def build_index(
 ) -> Index:
     """Bring the rows to the device, group them by class and make their images."""
     with beside(x):
-        rows, t = upload(x), tiles()
-        grouped = np.zeros(len(rows), np.int64) if codes is None else codes
-        order = upload_array(np.argsort(grouped, kind="stable"))
+        rows, t = upload(x), tiles(x.shape[1])
+        every = torch.arange(len(rows), device=rows.device)
+        grouped = torch.zeros_like(every) if codes is None else upload_array(codes)
+        order = every if codes is None else grouped.argsort(stable=True)
         position = torch.empty_like(order)
-        position[order] = torch.arange(len(order), device=order.device)
+        position[order] = every
         row_scales = (
             _find_row_scales(rows) if metric == "cosine" else rows.new_empty(0, dtype=torch.float64)
         )
@@ -289,7 +359,7 @@ def build_index(
         space = bounds.make_space(rows, largest, row_scales, step)
         padded = _round_up(len(rows), t.columns)
         images = bounds.make_images(rows, row_scales, space, order, padded, scratch(memory_budget))
-        sorted_codes = upload_array(np.sort(grouped)).to(torch.int32)
+        sorted_codes = grouped[order].to(torch.int32)
         fill = padded - len(rows)
         return Index(
             rows=rows,
@@ -299,7 +369,7 @@ def build_index(
             codes=torch.cat([sorted_codes, sorted_codes[-1:].expand(fill)]),
             space=space,
             images=images,
-            tile_error=images.error.view(-1, t.columns).amax(dim=1),
+            tile_error=images.error.view(-1, t.tile).amax(dim=1),
             metric=metric,
             wide=x.dtype == "float64",
             tiles=t,

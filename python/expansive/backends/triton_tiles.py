@@ -3,12 +3,13 @@
 Pinned rather than tuned at run time, so that a call takes the same time on its first shape as on
 its thousandth, nothing depends on what else ran on the device meanwhile, and a figure measured
 once can be measured again. No entry changes a result, only the time it takes. The entries follow
-the sizes of shared memory and of the matrix instructions; that of sm_90 is the best of those that
+the sizes of shared memory and of the matrix instructions; those of sm_90 are the best of those that
 `benchmarks/tune_triton.py` compared on an H200.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 
@@ -21,15 +22,21 @@ class Tiles:
     queries : int
         Queries of a screen program.
     columns : int
-        Database rows of a tile: of a screen program, and what is kept or refined as a whole.
+        Database rows that a screen program multiplies at a time.
+    tile : int
+        Rows of a tile, which is kept or refined as a whole; at most `columns`.
     features : int
         Features of one step of the screen's product.
     strip : int
-        Tiles that one screen program goes along.
+        Blocks of rows that one screen program goes along.
     group : int
         Query blocks that walk over the tiles together, so that they find them in the L2 cache.
     refined : int
         Pairs of query and tile that one program measures.
+    refine_warps : int
+        Its warps.
+    unrolled : int
+        Steps of eight features that it asks memory for at once.
     elements : int
         Elements that one synthesis program makes.
     warps : int
@@ -41,36 +48,64 @@ class Tiles:
     queries: int
     columns: int
     features: int
-    strip: int = 1
+    tile: int = 32
+    strip: int = 8
     group: int = 8
     refined: int = 1
+    refine_warps: int = 4
+    unrolled: int = 8
     elements: int = 1024
     warps: int = 4
     stages: int = 3
 
 
+_MANY = math.inf
+_EIGHT_WARPS = {"queries": 128, "columns": 128, "features": 64, "warps": 8}
+_FOUR_WARPS = {"queries": 128, "columns": 64, "features": 64, "warps": 4}
+
 TABLE = {
     # (queries + columns) * features * 2 bytes a stage, within 164, 100, 100, 228, 228 and 100 KiB.
-    "sm_80": Tiles(queries=128, columns=128, features=64, warps=8, stages=3),
-    "sm_86": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
-    "sm_89": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
-    "sm_90": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
-    "sm_100": Tiles(queries=128, columns=128, features=64, warps=8, stages=4),
-    "sm_120": Tiles(queries=128, columns=64, features=64, warps=4, stages=3),
-    "default": Tiles(queries=64, columns=64, features=32, warps=4, stages=2),
+    "sm_80": {_MANY: Tiles(**_EIGHT_WARPS, stages=3)},
+    "sm_86": {_MANY: Tiles(**_FOUR_WARPS, stages=3)},
+    "sm_89": {_MANY: Tiles(**_FOUR_WARPS, stages=3)},
+    "sm_90": {
+        64: Tiles(queries=128, columns=128, features=64, strip=32, warps=4, stages=2),
+        128: Tiles(queries=128, columns=128, features=128, strip=16, warps=8, stages=2),
+        _MANY: Tiles(
+            queries=128, columns=256, features=64, tile=16, refine_warps=2, warps=8, stages=4
+        ),
+    },
+    "sm_100": {_MANY: Tiles(**_EIGHT_WARPS, stages=4)},
+    "sm_120": {_MANY: Tiles(**_FOUR_WARPS, stages=3)},
+    "default": {_MANY: Tiles(queries=64, columns=64, features=32, warps=4, stages=2)},
     # Small tiles, so that small tests meet many; many pairs a program, since each costs the same.
-    "interpreter": Tiles(
-        queries=64, columns=16, features=16, strip=3, refined=256, elements=1 << 16, stages=1
-    ),
+    "interpreter": {
+        _MANY: Tiles(
+            queries=64,
+            columns=32,
+            features=16,
+            tile=8,
+            strip=3,
+            refined=256,
+            unrolled=1,
+            elements=1 << 16,
+            stages=1,
+        )
+    },
 }
-"""The sizes by architecture; "default" stands for any other one."""
+"""The sizes by architecture, and by the most features that they are for.
+
+"default" stands for any other architecture.
+"""
 
 
-def choose(architecture: str) -> Tiles:
-    """Give the block sizes for "sm_90" and the like, or "interpreter"."""
-    return TABLE.get(architecture, TABLE["default"])
+def choose(architecture: str, d: int) -> Tiles:
+    """Give the block sizes for rows of d features on "sm_90" and the like, or "interpreter"."""
+    sizes = TABLE.get(architecture, TABLE["default"])
+    return next(tiles for most, tiles in sizes.items() if d <= most)
 
 
 if __name__ == "__main__":
-    for name, tiles in TABLE.items():
-        print(f"{name:12}{tiles}")
+    for architecture, sizes in TABLE.items():
+        for most, tiles in sizes.items():
+            print(f"{architecture:12}up to {most:3} features: {tiles}")
