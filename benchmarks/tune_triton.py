@@ -94,7 +94,7 @@ def main() -> None:
         data = torch.randn(n, d, device=place), torch.randn(n_queries, d, device=place)
         expected = search(*data)  # compiles, too
         pinned, _ = clock.median(lambda data=data: search(*data))
-        print(f"{n} rows x {d} features, q={n_queries}, k={K}: {in_words(tiles(d))}: {pinned:.4f} s")
+        print(f"{n} x {d}, q={n_queries}, k={K}, {in_words(tiles(d))}: {pinned:.4f} s")
         for sizes in candidates(tiles(d), d, args.smoke):
             if clock.is_up:
                 return print("the time was up")

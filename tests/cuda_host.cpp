@@ -91,7 +91,7 @@ void check_runs() {
         }
       }
       for (size_t c = first; c <= last; ++c) {
-        for (const int rows : {32, 64}) {
+        for (const int rows : {16, 32, 64}) {
           Selection s{};
           s.n = n;
           s.tile_rows = rows;
@@ -226,6 +226,7 @@ void check_search(const std::string& name, const Data& data, const std::vector<d
     const int64_t own_row = query % 3 == 0 ? query % n : -1;
     const Selection s{values.data(),
                       tile_errors.data(),
+                      *std::max_element(tile_errors.begin(), tile_errors.end()),
                       n,
                       padded_features(d),
                       std::min(k, n),
@@ -239,9 +240,14 @@ void check_search(const std::string& name, const Data& data, const std::vector<d
                       scale};
     const int64_t slots = candidate_slots(s.k);
     std::vector<double> squared(static_cast<size_t>(slots));
-    std::vector<uint32_t> rows(static_cast<size_t>(slots)), list(kListLength);
+    std::vector<uint32_t> rows(static_cast<size_t>(slots)), wanted_groups(rows), list(kListLength);
+    std::vector<float> groups(static_cast<size_t>(slots));
     Control control{};
-    const Candidates candidates{squared.data(), rows.data(), slots, list.data(), &control};
+    // Mostly few groups, of many tiles each.
+    const int64_t most_groups = query % 4 == 0 ? slots : 1 + query % 7;
+    const Candidates candidates{squared.data(), rows.data(),          slots,
+                                groups.data(),  wanted_groups.data(), most_groups,
+                                list.data(),    &control};
     run_team(query % 2 == 0 ? 1 : 4, [&](const Team& team) {
       find_nearest(team, s, candidates, [&](int first, int count) {
         const double limit = control.limit, reach = control.reach;
@@ -321,7 +327,7 @@ void check_searches() {
         for (const Relation relation : {Relation::any, Relation::enemy, Relation::friendly}) {
           check_search(name + ", d=" + std::to_string(d) + ", k=" + std::to_string(k) +
                            ", relation " + std::to_string(static_cast<int>(relation)),
-                       data, points, k, relation, d == 3 ? 32 : 64, largest);
+                       data, points, k, relation, d == 3 ? 16 : 64, largest);
         }
       }
     }

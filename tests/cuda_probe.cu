@@ -239,7 +239,7 @@ bool all_right() {
   for (const int64_t d : {1, 16, 64, 65, 128, 129, 200, 512, 513, 576, 640, 2048}) {
     right &= is_right({3, 40, d, 32, 132, true, any});
   }
-  for (const int tile : {32, 64}) {
+  for (const int tile : {16, 32, 64}) {
     for (const int multiprocessors : {132, 0, 2}) {
       for (const int64_t d : {3, 128, 192, 400, 520}) {
         right &= is_right({300, 2600, d, tile, multiprocessors, true, any});

@@ -182,7 +182,9 @@ def image_blocks(images: NDArray[np.int64], rows: int) -> NDArray[np.uint16]:
 
 
 @pytest.mark.parametrize("by_wgmma", [False, True])
-@pytest.mark.parametrize(("tile_rows", "multiprocessors"), [(32, 0), (64, 0), (64, 2)])
+@pytest.mark.parametrize(
+    ("tile_rows", "multiprocessors"), [(16, 0), (32, 0), (64, 0), (16, 2), (64, 2)]
+)
 @pytest.mark.parametrize(
     ("n_queries", "n_rows", "d"),
     [(1, 1, 1), (130, 2200, 3), (9, 1500, 70), (3, 900, 130), (70, 300, 400), (130, 530, 520)],

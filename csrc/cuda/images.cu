@@ -151,7 +151,11 @@ __global__ void __launch_bounds__(kThreads)
   out.negated_half_norms[i] = -half_norm(bounds.squared_norm, screen_gamma(padded));
   unsigned long long error;  // orders like its bits: it is not negative
   memcpy(&error, &bounds.error, sizeof error);
-  atomicMax(reinterpret_cast<unsigned long long*>(out.tile_errors) + i / rows_per_tile, error);
+  auto* const errors = reinterpret_cast<unsigned long long*>(out.tile_errors);
+  auto* const largest = errors + divide_up(list.count, rows_per_tile);
+  atomicMax(errors + i / rows_per_tile, error);
+  // All rows share it: few have to wait for it who look first.
+  if (error > *static_cast<const volatile unsigned long long*>(largest)) atomicMax(largest, error);
 }
 
 template <typename T>
@@ -195,7 +199,7 @@ void make_images(const RowList& list, const Space& space, const DatabaseImages& 
   const int64_t padded_rows = round_up(list.count, kWideBlockRows);
   const int64_t tiles = divide_up(list.count, tile_rows(list.rows.d));
   check_cuda(
-      cudaMemsetAsync(out.tile_errors, 0, static_cast<size_t>(tiles) * sizeof(double), stream),
+      cudaMemsetAsync(out.tile_errors, 0, static_cast<size_t>(tiles + 1) * sizeof(double), stream),
       "clearing the tiles' errors");
   with_type(list.rows.dtype, [&](auto element) {
     database_images_kernel<<<blocks_for(padded_rows, kWarps), kThreads, 0, stream>>>(

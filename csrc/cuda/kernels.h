@@ -41,7 +41,7 @@ struct Space {
 struct DatabaseImages {
   uint16_t* images;           // [padded rows × padded features], see fragments.h
   float* negated_half_norms;  // [padded rows], -inf for padding
-  double* tile_errors;        // [tiles], zeros before
+  double* tile_errors;        // [tiles + 1], the largest of each, and last of all; zeros before
 };
 // What is made of queries.
 struct QueryImages {
@@ -83,9 +83,9 @@ void screen_wide(const ScreenTask& task, const Chip& chip, cudaStream_t stream);
 
 struct SelectTask {
   Rows database;
-  const uint32_t* order;     // position -> row, or null
-  const double* row_scales;  // [n] by position, or null
-  const double* tile_errors;
+  const uint32_t* order;      // position -> row, or null
+  const double* row_scales;   // [n] by position, or null
+  const double* tile_errors;  // [tiles + 1]
   double scale;
 
   const float* values;

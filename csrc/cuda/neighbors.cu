@@ -49,7 +49,7 @@ DatabaseParts lay_out(Arena& arena, int64_t n, int64_t d, Metric metric) {
   parts.centre = arena.take<double>(d);
   if (metric == Metric::cosine) parts.row_scales = arena.take<double>(n);
   parts.images = {arena.take<uint16_t>(padded * padded_features(d)), arena.take<float>(padded),
-                  arena.take<double>(divide_up(n, tile_rows(d)))};
+                  arena.take<double>(divide_up(n, tile_rows(d)) + 1)};
   return parts;
 }
 

@@ -67,10 +67,13 @@ __device__ void multiply_stage(const Stage& stage, int warp_query, int warp_row,
   }
 }
 
-// Writes the largest value of each of the warp's queries, in each half of its rows or in all, and
-// clears the sums. The four lanes that share a query write one number each.
+// Writes the largest value of each of the warp's queries in each of its kTiles tiles of rows, and
+// clears the sums. Of the four lanes that share a query each writes some.
+template <int kTiles>
 __device__ void finish_block(const ScreenTask& task, int64_t first_query, int64_t first_row,
                              Sums& sums) {
+  constexpr int kFragments = kFragmentsN / kTiles;  // of eight rows, in a tile
+  constexpr int kPlaces = kTiles > 1 ? kTiles : 2;  // of a query among the lanes' numbers
   const int lane = static_cast<int>(threadIdx.x % 32);
   float norms[kFragmentsN][2];  // negated half norms of the lane's rows
 #pragma unroll
@@ -80,34 +83,34 @@ __device__ void finish_block(const ScreenTask& task, int64_t first_query, int64_
     norms[n][1] = at[sum_row(lane, 1)];
   }
   const int64_t tiles = divide_up(task.n_rows, task.tile_rows);
-  const bool halves = task.tile_rows == kWarpRows / 2;
 #pragma unroll
   for (int m = 0; m < kFragmentsM; ++m) {
-    float best[2][2];  // [query: upper, lower eight][half of the rows]
+    float largest[2 * kPlaces];  // of the upper and of the lower eight queries
 #pragma unroll
     for (int upper = 0; upper < 2; ++upper) {
 #pragma unroll
-      for (int half = 0; half < 2; ++half) {
+      for (int tile = 0; tile < kTiles; ++tile) {
         float most = -INFINITY;
 #pragma unroll
-        for (int n = half * kFragmentsN / 2; n < (half + 1) * kFragmentsN / 2; ++n) {
+        for (int n = tile * kFragments; n < (tile + 1) * kFragments; ++n) {
           most = larger(most, sums[m][n][2 * upper] + norms[n][0]);
           most = larger(most, sums[m][n][2 * upper + 1] + norms[n][1]);
           sums[m][n][2 * upper] = 0.0f;
           sums[m][n][2 * upper + 1] = 0.0f;
         }
-        most = larger(most, __shfl_xor_sync(kAllLanes, most, 1));
-        best[upper][half] = larger(most, __shfl_xor_sync(kAllLanes, most, 2));
+        largest[upper * kPlaces + tile] = most;
       }
-      if (!halves) best[upper][0] = best[upper][1] = larger(best[upper][0], best[upper][1]);
+      if (kTiles < kPlaces) largest[upper * kPlaces + kTiles] = -INFINITY;
     }
-    const int upper = lane % 4 / 2, half = lane % 2;
-    const float mine =
-        upper == 0 ? (half == 0 ? best[0][0] : best[0][1]) : (half == 0 ? best[1][0] : best[1][1]);
-    const int64_t query = first_query + 16 * m + sum_query(lane, 2 * upper);
-    const int64_t tile = first_row / task.tile_rows + (halves ? half : 0);
-    if (query < task.n_queries && tile < tiles && (halves || half == 0)) {
-      task.values[query * tiles + tile] = mine;
+    share_largest(largest);
+#pragma unroll
+    for (int i = 0; i < kPlaces / 2; ++i) {
+      const int place = lane % 4 * (kPlaces / 2) + i, tile = place % kPlaces;
+      const int64_t query = first_query + 16 * m + sum_query(lane, 2 * (place / kPlaces));
+      const int64_t at = first_row / task.tile_rows + tile;
+      if (query < task.n_queries && tile < kTiles && at < tiles) {
+        task.values[query * tiles + at] = largest[i];
+      }
     }
   }
 }
@@ -149,8 +152,15 @@ __global__ void __launch_bounds__(kScreenThreads, 2)
     slot = slot + 1 == kStages ? 0 : slot + 1;
     if (++step < steps) continue;
     step = 0;
-    finish_block(task, query_block * kBlockQueries + warp_query,
-                 block_number(run, block++) * kBlockRows + warp_row, sums);
+    const int64_t first_query = query_block * kBlockQueries + warp_query;
+    const int64_t first_row = block_number(run, block++) * kBlockRows + warp_row;
+    if (task.tile_rows == kWarpRows / 4) {
+      finish_block<4>(task, first_query, first_row, sums);
+    } else if (task.tile_rows == kWarpRows / 2) {
+      finish_block<2>(task, first_query, first_row, sums);
+    } else {
+      finish_block<1>(task, first_query, first_row, sums);
+    }
   }
   await_copies<0>();
 }

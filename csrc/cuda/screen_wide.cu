@@ -92,23 +92,6 @@ __device__ void bring_stages(const ScreenTask& task, const Places& places, int64
   }
 }
 
-// Of each of the numbers, the largest that the four lanes of a quad have: lane l of the quad gets
-// those of the l-th quarter, in the first places.
-template <int kCount>
-__device__ void share_largest(float (&numbers)[kCount]) {
-#pragma unroll
-  for (int step = 2, kept = kCount / 2; step > 0; step /= 2, kept /= 2) {
-    const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
-#pragma unroll
-    for (int i = 0; i < kCount / 2; ++i) {
-      if (i >= kept) break;
-      const float mine = upper ? numbers[i + kept] : numbers[i];
-      const float others = upper ? numbers[i] : numbers[i + kept];
-      numbers[i] = larger(mine, __shfl_xor_sync(kAllLanes, others, step));
-    }
-  }
-}
-
 // The norms of a block come to the cache beside the processor while its products are made: 32 loads
 // after the last product would wait longer than the search for the largest takes.
 __device__ void prefetch_norms(const ScreenTask& task, int64_t first_row) {
@@ -197,7 +180,9 @@ __device__ void multiply_stages(const ScreenTask& task, const Places& places, in
     if (takes_turns && leads) arrive(places.turn(1 - team));
     await_products<0>(sums);
     if (leads) arrive(places.done(before));
-    if (task.tile_rows == 32) {
+    if (task.tile_rows == 16) {
+      write_largest<kWideBlockRows / 16>(task, first_query, row_block, sums);
+    } else if (task.tile_rows == 32) {
       write_largest<kWideBlockRows / 32>(task, first_query, row_block, sums);
     } else {
       write_largest<kWideBlockRows / 64>(task, first_query, row_block, sums);

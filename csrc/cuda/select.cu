@@ -5,10 +5,10 @@
 // partial sum l, so the order of additions is the contract's. Candidates are sorted in shared
 // memory; where k is too large for it, in scratch of the caller's, by fewer thread blocks.
 //
-// Cost: queries · tiles values read three times, and tile_rows rows for each tile measured, some k
-// of them. Either waits for memory rather than filling it, so threads ask for several values before
-// they use one, and the rows of a round are spread over all threads, however few tiles hold them.
-// Out of scope: measuring in float32 first.
+// Cost: queries · tiles values read once, those of some groups twice more, and tile_rows rows for
+// each tile measured, some k of them. Either waits for memory rather than filling it, so threads
+// ask for several values before they use one, and the rows of a round are spread over all threads,
+// however few tiles hold them. Out of scope: measuring in float32 first.
 #include "cuda/device_code.cuh"
 #include "cuda/kernels.h"
 #include "cuda/selection.h"
@@ -102,6 +102,7 @@ __device__ Selection selection_of(const SelectTask& task, int64_t i) {
   const bool any = task.relation == Relation::any;
   return {task.values + i * tiles,
           task.tile_errors,
+          task.tile_errors[tiles],
           task.database.n,
           padded_features(task.database.d),
           task.k,
@@ -139,7 +140,10 @@ __global__ void __launch_bounds__(kSelectThreads, kSelectBlocks)
                         ? shared_slots
                         : reinterpret_cast<double*>(static_cast<char*>(task.scratch) +
                                                     blockIdx.x * slots * kSlotBytes);
-  const Candidates c{squared, reinterpret_cast<uint32_t*>(squared + slots), slots, list, &control};
+  auto* const rows = reinterpret_cast<uint32_t*>(squared + slots);
+  auto* const groups = reinterpret_cast<float*>(rows + slots);
+  const Candidates c{squared, rows, slots,   groups, reinterpret_cast<uint32_t*>(groups + slots),
+                     slots,   list, &control};
   for (int64_t i = blockIdx.x; i < task.n_queries; i += gridDim.x) {
     const Selection s = selection_of(task, i);
     const double* query = task.wide + i * task.database.d;

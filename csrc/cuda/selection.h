@@ -5,6 +5,9 @@
 // the k-th smallest distance so far. Then every other tile is measured unless its bound is above
 // the limit, which falls meanwhile. Which tiles are measured changes nothing in the result: all
 // rows not excluded are, and the k smallest (squared distance, row number) of them are unique.
+//
+// Tiles are dealt into groups, whose largest values are found first: only in the few groups that
+// can hold a wanted tile are values read again.
 #pragma once
 
 #include <cmath>
@@ -24,6 +27,7 @@ inline constexpr uint32_t kNoRow = 0xFFFFFFFFu;  // sorts after every row
 struct Selection {
   const float* values;        // [tiles], the largest screen value of each
   const double* tile_errors;  // [tiles], the largest image error of each
+  double largest_error;       // of all tiles
   int64_t n;                  // rows of the database
   int64_t d;                  // features of an image, padded
   int64_t k;                  // at most n
@@ -41,6 +45,7 @@ struct Selection {
 struct Control {
   double limit;  // the k-th smallest squared distance known
   double reach;  // the same for images
+  int wanted;    // groups that may hold a tile of this pass
   int listed;    // tiles in the list
   int added;     // candidates behind the first k
   int counted;
@@ -49,6 +54,9 @@ struct Candidates {
   double* squared;  // [slots], the first k sorted
   uint32_t* rows;   // [slots]
   int64_t slots;
+  float* groups;            // [most_groups], the largest value of each
+  uint32_t* wanted_groups;  // [most_groups]
+  int64_t most_groups;
   uint32_t* list;  // [kListLength], of tiles
   Control* control;
 };
@@ -103,41 +111,56 @@ EXPANSIVE_HOST_DEVICE inline float from_ordered_bits(uint32_t ordered) {
   return value;
 }
 
-// The largest screen value of the related ones among tiles `first`, `first + step`, ...
-EXPANSIVE_HOST_DEVICE inline float largest_value(const Selection& s, const TileRange& range,
-                                                 int first, int step) {
+// Group g of `count`: the tiles g, g + count, ... of a range, counted from its beginning.
+struct Groups {
+  TileRange range;
+  int count;
+  int most_tiles;  // of a group
+};
+
+EXPANSIVE_HOST_DEVICE inline Groups groups_of(const TileRange& range, int64_t most) {
+  const int tiles = range.end - range.begin;
+  const int count = most < tiles ? static_cast<int>(most) : tiles;
+  return {range, count, count == 0 ? 0 : (tiles + count - 1) / count};
+}
+
+// The largest screen value of the related tiles of a group; infinity if one is not a number.
+EXPANSIVE_HOST_DEVICE inline float largest_value(const Selection& s, const Groups& groups,
+                                                 int group) {
+  const TileRange& range = groups.range;
   float largest = -INFINITY;
-  for (int at = first; at < range.end; at += kLooks * step) {
+  for (int at = range.begin + group; at < range.end; at += kLooks * groups.count) {
     float values[kLooks];
     EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
-      const int tile = at + i * step;
+      const int tile = at + i * groups.count;
       values[i] = may_hold(range, tile) ? s.values[tile] : -INFINITY;
     }
     EXPANSIVE_UNROLL
-    for (int i = 0; i < kLooks; ++i) largest = ::fmaxf(largest, values[i]);
+    for (int i = 0; i < kLooks; ++i) {
+      largest = values[i] <= largest ? largest : values[i] == values[i] ? values[i] : INFINITY;
+    }
   }
   return largest;
 }
 
-// A screen value that at least k tiles reach, and few more: tiles are dealt into groups, and the
-// k-th largest of the groups' maxima is found by bisection. -inf where there are too few tiles.
+// A screen value that at least k tiles reach, and few more: the k-th largest of the groups' is
+// found by bisection. -inf where there are too few groups.
 template <typename Team>
-EXPANSIVE_HOST_DEVICE float find_cutoff(const Team& team, const Selection& s,
-                                        const TileRange& range, float* groups, int n_groups,
-                                        Control* control) {
-  for (int group = team.rank(); group < n_groups; group += team.size()) {
-    groups[group] = largest_value(s, range, range.begin + group, n_groups);
+EXPANSIVE_HOST_DEVICE float find_cutoff(const Team& team, const Selection& s, const Groups& groups,
+                                        const Candidates& c) {
+  for (int group = team.rank(); group < groups.count; group += team.size()) {
+    c.groups[group] = largest_value(s, groups, group);
   }
   team.sync();
   uint32_t low = ordered_bits(-INFINITY), high = ordered_bits(INFINITY);  // k groups reach low
   while (low < high) {
     const uint32_t middle = low + (high - low) / 2 + 1;
     int mine = 0;
-    for (int group = team.rank(); group < n_groups; group += team.size()) {
-      mine += ordered_bits(groups[group]) >= middle ? 1 : 0;
+    for (int group = team.rank(); group < groups.count; group += team.size()) {
+      mine += ordered_bits(c.groups[group]) >= middle ? 1 : 0;
     }
-    const int64_t count = team.sum(mine, &control->counted);
+    const int64_t count = team.sum(mine, &c.control->counted);
     if (count < s.k) {
       high = middle - 1;
       continue;
@@ -201,26 +224,46 @@ EXPANSIVE_HOST_DEVICE inline bool is_in_pass(const Wanted& wanted, float value) 
   return !(value < wanted.cutoff) == wanted.best;
 }
 
-// Lists wanted tiles from `at` on, where this thread stands, until the list is full or none are
-// left. Returns where the thread stands then.
+// Lists the groups that may hold a wanted tile; the team is in step after it.
 template <typename Team>
-EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const TileRange& range,
+EXPANSIVE_HOST_DEVICE void list_groups(const Team& team, const Selection& s, const Groups& groups,
+                                       const Candidates& c, const Wanted& wanted) {
+  const double reach = c.control->reach;
+  for (int group = team.rank(); group < groups.count; group += team.size()) {
+    const float largest = c.groups[group];
+    const bool is_wanted = wanted.best ? largest >= wanted.cutoff
+                                       : !is_excluded(largest, s.norm, reach, s.largest_error);
+    if (is_wanted) {
+      c.wanted_groups[team.add(&c.control->wanted, 1)] = static_cast<uint32_t>(group);
+    }
+  }
+  team.sync();
+}
+
+// Lists wanted tiles of the wanted groups, from the `at`-th on, where this thread stands, until the
+// list is full or none are left. Returns where the thread stands then.
+template <typename Team>
+EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const Groups& groups,
                                     const Candidates& c, const Wanted& wanted, int at) {
   const double reach = c.control->reach;
-  while (at < range.end && team.read(&c.control->listed) < kFullList) {
+  const int n_wanted = c.control->wanted, end = n_wanted * groups.most_tiles;
+  while (at < end && team.read(&c.control->listed) < kFullList) {
+    int tiles[kLooks];
     float values[kLooks];
     bool is_hit[kLooks];
     double errors[kLooks];
     EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
-      const int tile = at + i * team.size();
-      values[i] = tile < range.end ? s.values[tile] : 0.0f;
+      const int place = at + i * team.size();
+      const int group = place < end ? static_cast<int>(c.wanted_groups[place % n_wanted]) : 0;
+      tiles[i] = groups.range.begin + group + place / n_wanted * groups.count;
+      is_hit[i] = place < end && may_hold(groups.range, tiles[i]);
+      values[i] = is_hit[i] ? s.values[tiles[i]] : 0.0f;
     }
     EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
-      const int tile = at + i * team.size();
-      is_hit[i] = may_hold(range, tile) && is_in_pass(wanted, values[i]);
-      errors[i] = is_hit[i] ? s.tile_errors[tile] : 0.0;
+      is_hit[i] = is_hit[i] && is_in_pass(wanted, values[i]);
+      errors[i] = is_hit[i] ? s.tile_errors[tiles[i]] : 0.0;
     }
     EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
@@ -229,7 +272,7 @@ EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const 
     EXPANSIVE_UNROLL
     for (int i = 0; i < kLooks; ++i) {
       if (!is_hit[i]) continue;
-      c.list[team.add(&c.control->listed, 1)] = static_cast<uint32_t>(at + i * team.size());
+      c.list[team.add(&c.control->listed, 1)] = static_cast<uint32_t>(tiles[i]);
     }
     at += kLooks * team.size();
   }
@@ -240,13 +283,14 @@ EXPANSIVE_HOST_DEVICE int fill_list(const Team& team, const Selection& s, const 
 // ones: the team calls add_candidate for each related row within the limit. It may leave out tiles
 // that the bound excludes by now.
 template <typename Team, typename Measure>
-EXPANSIVE_HOST_DEVICE void visit_tiles(const Team& team, const Selection& s, const TileRange& range,
+EXPANSIVE_HOST_DEVICE void visit_tiles(const Team& team, const Selection& s, const Groups& groups,
                                        const Candidates& c, const Wanted& wanted,
                                        const Measure& measure) {
   const int round = kRoundRows / s.tile_rows;
-  int at = range.begin + team.rank();
+  list_groups(team, s, groups, c, wanted);
+  int at = team.rank();
   for (bool is_full = true; is_full;) {
-    at = fill_list(team, s, range, c, wanted, at);
+    at = fill_list(team, s, groups, c, wanted, at);
     team.sync();
     const int listed = c.control->listed;
     is_full = listed >= kFullList;
@@ -264,6 +308,8 @@ EXPANSIVE_HOST_DEVICE void visit_tiles(const Team& team, const Selection& s, con
     if (team.rank() == 0) c.control->listed = 0;
     team.sync();
   }
+  if (team.rank() == 0) c.control->wanted = 0;
+  team.sync();
 }
 
 template <typename Team>
@@ -278,21 +324,17 @@ EXPANSIVE_HOST_DEVICE void add_candidate(const Team& team, const Selection& s, c
 template <typename Team, typename Measure>
 EXPANSIVE_HOST_DEVICE void find_nearest(const Team& team, const Selection& s, const Candidates& c,
                                         const Measure& measure) {
-  const TileRange range = related_tiles(s);
-  // The groups lie where candidates will.
-  const int n_groups =
-      static_cast<int>(c.slots < range.end - range.begin ? c.slots : range.end - range.begin);
-  const float cutoff =
-      find_cutoff(team, s, range, reinterpret_cast<float*>(c.squared), n_groups, c.control);
+  const Groups groups = groups_of(related_tiles(s), c.most_groups);
+  const float cutoff = find_cutoff(team, s, groups, c);
   team.sync();
   for (int64_t i = team.rank(); i < s.k; i += team.size()) {
     c.squared[i] = INFINITY;
     c.rows[i] = kNoRow;
   }
-  if (team.rank() == 0) *c.control = {INFINITY, INFINITY, 0, 0, 0};
+  if (team.rank() == 0) *c.control = {INFINITY, INFINITY, 0, 0, 0, 0};
   team.sync();
   for (int pass = 0; pass < 2; ++pass) {  // the best tiles, then the others
-    visit_tiles(team, s, range, c, {cutoff, pass == 0}, measure);
+    visit_tiles(team, s, groups, c, {cutoff, pass == 0}, measure);
     merge_candidates(team, s, c, c.control->added);
   }
 }

@@ -1,9 +1,11 @@
-// How pass A is cut into thread blocks, and which blocks of rows each of them goes along.
+// What both screens of pass A share: how it is cut into thread blocks, which blocks of rows each of
+// them goes along, and how the lanes that have sums of the same query share what they found.
 #pragma once
 
 #include "cuda/device_code.cuh"
 #include "cuda/fragments.h"
 #include "cuda/kernels.h"
+#include "cuda/ptx.cuh"
 
 namespace expansive::cuda {
 namespace {
@@ -35,6 +37,23 @@ __device__ inline Run strip_to_visit(const ScreenTask& task, int64_t query_block
   return wanted_run(begin, end, rows, task.relation == Relation::enemy, task.classes.begin[first],
                     task.classes.end[first], task.classes.begin[last], task.classes.end[last],
                     task.n_rows);
+}
+
+// Of each of the numbers, the largest that the four lanes of a quad have: lane l of the quad gets
+// those of the l-th quarter, in the first places.
+template <int kCount>
+__device__ void share_largest(float (&numbers)[kCount]) {
+#pragma unroll
+  for (int step = 2, kept = kCount / 2; step > 0; step /= 2, kept /= 2) {
+    const bool upper = (threadIdx.x & static_cast<unsigned>(step)) != 0;
+#pragma unroll
+    for (int i = 0; i < kCount / 2; ++i) {
+      if (i >= kept) break;
+      const float mine = upper ? numbers[i + kept] : numbers[i];
+      const float others = upper ? numbers[i] : numbers[i + kept];
+      numbers[i] = larger(mine, __shfl_xor_sync(kAllLanes, others, step));
+    }
+  }
 }
 
 }  // namespace

@@ -23,7 +23,7 @@ constexpr int64_t padded_features(int64_t d) { return round_up(d, kImageFeatures
 
 // Rows of a tile, which share one value: smaller tiles make pass A write more and pass B measure
 // less.
-constexpr int tile_rows(int64_t d) { return d >= 256 ? 32 : 64; }
+constexpr int tile_rows(int64_t d) { return d >= 512 ? 16 : d >= 256 ? 32 : 64; }
 
 // ---- pass A ------------------------------------------------------------------------------------
 
@@ -95,9 +95,11 @@ inline constexpr int kFullList = 512;
 inline constexpr int kListLength = kFullList + kLooks * kSelectThreads;
 inline constexpr int kRoundRows = 256;  // rows measured before the candidates are looked at
 inline constexpr int64_t kMostSlotsInSharedMemory = 4096;
-inline constexpr int64_t kSlotBytes = 12;  // a float64 distance and a row number
+// A float64 distance and a row number; beside them a group's largest value, and the number of one.
+inline constexpr int64_t kSlotBytes = 20;
 
 // Places for the k nearest and for what is to be merged with them: a power of two, to be sorted.
+// Tiles are dealt into as many groups.
 constexpr int64_t candidate_slots(int64_t k) {
   int64_t slots = 1024;
   while (slots < k + 2 * kRoundRows) slots *= 2;
