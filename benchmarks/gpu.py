@@ -211,22 +211,37 @@ def synthesis_lines(n: int, d: int, device: torch.device, clock: Clock) -> Itera
 # ---- the table --------------------------------------------------------------------------------
 
 
-def cases(args: argparse.Namespace) -> Iterator[tuple[str, Callable[[], tuple[Any, Any]]]]:
-    """Title and maker of rows and queries, on the host."""
+def gaussian(n: int, d: int, q: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Make independent normal rows and queries where they are searched."""
+    generator = torch.Generator(device).manual_seed(d)
+    x = torch.randn(n, d, generator=generator, device=device)
+    return x, torch.randn(q, d, generator=generator, device=device)
+
+
+def embeddings(path: Path, q: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Bring trained embeddings to the device, rows and queries."""
+    x, queries = data.rows_and_queries(lambda: data.load_rows(path), q)
+    return torch.from_numpy(x).to(device), torch.from_numpy(queries).to(device)
+
+
+Case = tuple[str, Callable[[], tuple[Tensor, Tensor]]]
+
+
+def cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
+    """Title, and maker of rows and queries."""
     n, q = (2000, 300) if args.smoke else (1_000_000, 100_000)
     for d in (8, 33) if args.smoke else (64, 128, 512, 2048):
         title = f"gaussian {n} x {d}, q={q}, k={K}"
-        yield title, lambda d=d: data.gaussian(n, d, q)
+        yield title, lambda d=d: gaussian(n, d, q, device)
     if args.embeddings is not None and not args.smoke:
         title = f"trained embeddings ({args.embeddings.stem}), q={q}, k={K}"
-        yield title, lambda: data.rows_and_queries(lambda: data.load_rows(args.embeddings), q)
+        yield title, lambda: embeddings(args.embeddings, q, device)
 
 
 def all_lines(args: argparse.Namespace, device: torch.device, clock: Clock) -> Iterator[Line]:
     """Run everything."""
-    for title, load in cases(args):
-        x, q = (torch.from_numpy(array).to(device) for array in load())
-        yield from search_lines(title, x, q, clock)
+    for title, load in cases(args, device):
+        yield from search_lines(title, *load(), clock)
     size = (2000, 16) if args.smoke else (1_000_000, 512)
     yield from synthesis_lines(*size, device, clock)
 
