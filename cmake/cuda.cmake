@@ -2,7 +2,7 @@
 set(EXPANSIVE_CUDA AUTO CACHE STRING
   "Build the CUDA module: AUTO (where a CUDA compiler is found), ON (fail without one) or OFF")
 set_property(CACHE EXPANSIVE_CUDA PROPERTY STRINGS AUTO ON OFF)
-set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90 100 120 CACHE STRING
+set(EXPANSIVE_CUDA_ARCHITECTURES 80 86 89 90a 100 120 CACHE STRING
   "Compute capabilities to compile for; those the toolkit does not know are left out")
 
 option(EXPANSIVE_CUDA_PROBE "Build cuda_probe, the first thing to run on a new chip" OFF)
@@ -41,9 +41,11 @@ if(NOT CUDAToolkit_FOUND)
 endif()
 
 execute_process(COMMAND ${CMAKE_CUDA_COMPILER} --list-gpu-code OUTPUT_VARIABLE known)
-# Of 90a and 90 a chip might take the other's kernels, which fail where wgmma is launched.
 set(cuda_wanted_for ${EXPANSIVE_CUDA_ARCHITECTURES})
-if("90a" IN_LIST cuda_wanted_for)
+if(CMAKE_CUDA_COMPILER_VERSION VERSION_LESS 12.0)
+  list(TRANSFORM cuda_wanted_for REPLACE "^90a$" 90)
+elseif("90a" IN_LIST cuda_wanted_for)
+  # Of 90a and 90 a chip might take the other's kernels, which fail where wgmma is launched.
   list(REMOVE_ITEM cuda_wanted_for 90)
 endif()
 set(cuda_codes "")
@@ -52,8 +54,7 @@ set(oldest "")
 foreach(arch IN LISTS cuda_wanted_for)
   # 90a: 90 with its own instructions, which the toolkit knows without listing them.
   string(REGEX REPLACE "[a-z]$" "" number ${arch})
-  if(known MATCHES "sm_${number}[\r\n]" AND
-     (arch STREQUAL number OR CMAKE_CUDA_COMPILER_VERSION VERSION_GREATER_EQUAL 12.0))
+  if(known MATCHES "sm_${number}[\r\n]")
     list(APPEND cuda_codes "--generate-code=arch=compute_${arch},code=sm_${arch}")
     list(APPEND cuda_names ${arch})
     if(NOT oldest)

@@ -76,6 +76,15 @@ def check_screen(tiles: Tiles, relation: str, own: bool, one_step: bool) -> None
     assert "fma.rn.f32" not in ptx  # nothing was contracted
 
 
+def check_images(rows: str) -> None:
+    pointers = {"i64": "order", "i16": "out", rows: "rows"}
+    wide = "row_scales centre scale squared_norm squared_error"
+    pointers["fp64"] = f"{wide} rows" if rows == "fp64" else wide
+    constants = {"COSINE": True, "TOO_FAR": 2.0**100, "ROWS": 8, "FEATURES": 128}
+    ptx = compile_kernel(search.images_kernel, pointers, "n d length", constants)
+    assert "fma.rn.f64" not in ptx  # nothing was contracted
+
+
 def check_bounds(listed: bool) -> None:
     ptx = compile_kernel(
         search.bounds_kernel,
@@ -150,6 +159,9 @@ for sizes in TABLE[f"sm_{ARCHITECTURE}"].values():
     check_screen(sizes, "any", own=True, one_step=False)
     check_screen(sizes, "any", own=False, one_step=sizes.columns < 256)
     check_refine(sizes)
+check_images("fp32")
+check_images("bf16")
+check_images("fp64")
 check_bounds(listed=False)
 check_bounds(listed=True)
 check_smallest()

@@ -159,7 +159,7 @@ def screen(x: Any) -> tuple[Any, Any]:
 
     index = ex.Index(x, backend="triton")._index
     own = torch.arange(len(x), device=index.rows.device)
-    batch = index._batch_of(index.rows, None, own, MINIMUM_BUDGET)
+    batch = index._batch_of(index.rows, None, own)
     with np.errstate(over="ignore", invalid="ignore"):
         least = index._screen(batch, "any")
         every = torch.arange(len(x), device=least.device)

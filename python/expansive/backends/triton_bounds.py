@@ -32,14 +32,17 @@ import math
 from dataclasses import dataclass
 
 import torch
+import triton
 from torch import Tensor
+
+from expansive.backends.triton_arrays import tiles
+from expansive.backends.triton_neighbor_kernels import images_kernel
 
 UP = 1.0 + 2.0**-32  # rounds a short float64 computation up, DOWN down; at most 2**20 terms
 DOWN = 1.0 - 2.0**-32
 MOST_FEATURES = 1 << 20
 _TOO_FAR = 2.0**100  # squared norm of an image whose products might overflow float32
 _SAMPLE = 1024  # rows whose median is the centre
-_IMAGE_BYTES = 64  # of scratch for each element while images are made
 
 
 @dataclass(frozen=True)
@@ -120,26 +123,41 @@ def make_space(rows: Tensor, largest: float, row_scales: Tensor, step: int) -> S
 
 
 def make_images(
-    rows: Tensor, row_scales: Tensor, space: Space, order: Tensor, padded: int, budget: int
+    rows: Tensor, row_scales: Tensor, space: Space, order: Tensor, padded: int
 ) -> Images:
-    """Make the images of rows in the given order, in pieces within a budget of scratch bytes."""
-    place = rows.device
-    values = torch.zeros((padded, space.length), dtype=torch.bfloat16, device=place)
-    half_norm = torch.full((padded,), torch.inf, dtype=torch.float32, device=place)
-    error = torch.zeros(padded, dtype=torch.float32, device=place)
-    piece = max(1, budget // (_IMAGE_BYTES * rows.shape[1]))
-    for start in range(0, len(order), piece):
-        part = slice(start, start + len(order[start : start + piece]))
-        moved = (_take(rows, row_scales, order[part]) - space.centre) * space.scale
-        image = moved.to(torch.bfloat16)
-        squared = image.double().square().sum(dim=1)
-        missed = (image.double() - moved).square().sum(dim=1).sqrt()
-        above = (missed + 2.0**-50 * (squared.sqrt() + missed)) * UP + 1e-150
-        near = squared <= _TOO_FAR  # not so for NaN
-        values[part, : rows.shape[1]] = image.masked_fill_(~near[:, None], 0.0)
-        error[part] = round_up(above.where(near, torch.inf))
-        shrunk = 0.5 * squared * ((1.0 - space.gamma) * DOWN)
-        half_norm[part] = round_down(shrunk.where(near, 0.0))
+    """Make the images of rows in the given order."""
+    n, d = len(order), rows.shape[1]
+    values = torch.zeros((padded, space.length), dtype=torch.bfloat16, device=rows.device)
+    squared, missed = torch.empty((2, n), dtype=torch.float64, device=rows.device)
+    elements = tiles().elements
+    features = min(triton.next_power_of_2(d), elements)
+    count = elements // features
+    images_kernel[(triton.cdiv(n, count),)](
+        rows,
+        row_scales,
+        order,
+        space.centre,
+        torch.full((1,), space.scale, dtype=torch.float64, device=rows.device),
+        values.view(torch.int16),
+        squared,
+        missed,
+        n,
+        d,
+        space.length,
+        COSINE=len(row_scales) > 0,
+        TOO_FAR=_TOO_FAR,
+        ROWS=count,
+        FEATURES=features,
+        enable_fp_fusion=False,
+    )
+    missed = missed.sqrt()
+    above = (missed + 2.0**-50 * (squared.sqrt() + missed)) * UP + 1e-150
+    near = squared <= _TOO_FAR  # not so for NaN
+    shrunk = 0.5 * squared * ((1.0 - space.gamma) * DOWN)
+    half_norm = torch.full((padded,), torch.inf, dtype=torch.float32, device=rows.device)
+    error = torch.zeros(padded, dtype=torch.float32, device=rows.device)
+    half_norm[:n] = round_down(shrunk.where(near, 0.0))
+    error[:n] = round_up(above.where(near, torch.inf))
     return Images(values, half_norm, error)
 
 

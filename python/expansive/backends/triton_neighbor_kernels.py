@@ -1,4 +1,7 @@
-"""The kernels of the Triton search: screen, refine, and the roots that need exact rounding.
+"""The kernels of the Triton search: images, screen, refine, and roots that need exact rounding.
+
+Images: rows moved, scaled and rounded to bfloat16 as they are read, with both sums that the bounds
+need. Cost: one read and one write of the rows.
 
 Screen: for a block of queries and a tile of database rows, the products of their bfloat16 images,
 on tensor cores, reduced in registers to one number a query: a distance that no wanted row of the
@@ -18,6 +21,60 @@ from __future__ import annotations
 
 import triton
 import triton.language as tl
+
+from expansive.backends.triton_synthesis_kernels import bfloat16_bits
+
+
+@triton.jit(do_not_specialize=["n"])
+def images_kernel(
+    rows,
+    row_scales,
+    order,
+    centre,
+    scale,
+    out,
+    squared_norm,
+    squared_error,
+    n,
+    d,
+    length,
+    COSINE: tl.constexpr,
+    TOO_FAR: tl.constexpr,
+    ROWS: tl.constexpr,
+    FEATURES: tl.constexpr,
+):
+    """Round moved and scaled rows to bfloat16, whose bits are written, and measure the rounding.
+
+    Images whose squared norm is above TOO_FAR, or not a number, become zero.
+    """
+    i = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
+    row = tl.load(order + i, mask=i < n, other=0)
+    factor = tl.load(scale)
+    norms = tl.zeros([ROWS], tl.float64)
+    errors = tl.zeros([ROWS], tl.float64)
+    for start in range(0, length, FEATURES):
+        feature = start + tl.arange(0, FEATURES)[None, :]
+        inside = (i < n)[:, None] & (feature < d)
+        value = tl.load(rows + row[:, None] * d + feature, mask=inside, other=0).to(tl.float64)
+        if COSINE:
+            value = value * tl.load(row_scales + row)[:, None]
+        moved = (value - tl.load(centre + feature, mask=feature < d, other=0)) * factor
+        moved = tl.where(inside, moved, 0.0)
+        bits = bfloat16_bits(moved)
+        padded = (i < n)[:, None] & (feature < length)
+        tl.store(out + i[:, None] * length + feature, bits, mask=padded)
+        image = (bits.to(tl.int32) << 16).to(tl.float32, bitcast=True).to(tl.float64)
+        norms += tl.sum(image * image, axis=1)
+        errors += tl.sum((image - moved) * (image - moved), axis=1)
+    tl.store(squared_norm + i, norms, mask=i < n)
+    tl.store(squared_error + i, errors, mask=i < n)
+    is_far = (i < n) & ((norms <= TOO_FAR) == 0)
+    end = tl.where(tl.max(is_far.to(tl.int32), axis=0) > 0, length, 0)
+    for start in range(0, end, FEATURES):
+        feature = start + tl.arange(0, FEATURES)[None, :]
+        nothing = tl.zeros([ROWS, FEATURES], tl.int16)
+        mask = is_far[:, None] & (feature < length)
+        tl.store(out + i[:, None] * length + feature, nothing, mask=mask)
 
 
 @triton.jit

@@ -135,7 +135,6 @@ class Index:
                 queries[part],
                 None if codes is None else codes[part],
                 None if own_rows is None else self.position[own_rows[part]],
-                budget,
             )
             distance[part], row[part] = self._nearest(batch, k, relation, budget)
         return distance, row.masked_fill_(row == _NO_ROW, -1)
@@ -145,17 +144,15 @@ class Index:
         n_tiles, d = len(self.tile_error), self.rows.shape[1]
         take = min(k + _SPARE_TILES, n_tiles)
         first = take * (self.tiles.tile + _GROUP)
-        each = 64 * d + 5 * n_tiles + _CANDIDATE_BYTES * (first + k)
+        each = 16 * d + 5 * n_tiles + _CANDIDATE_BYTES * (first + k)
         return max(1, budget // each)
 
-    def _batch_of(
-        self, queries: Tensor, codes: Tensor | None, own: Tensor | None, budget: int
-    ) -> Batch:
+    def _batch_of(self, queries: Tensor, codes: Tensor | None, own: Tensor | None) -> Batch:
         place = queries.device
         row_scales = _find_row_scales(queries) if self.metric == "cosine" else self.row_scales[:0]
         padded = _round_up(len(queries), self.tiles.queries)
         numbers = torch.arange(len(queries), device=place)
-        images = bounds.make_images(queries, row_scales, self.space, numbers, padded, budget)
+        images = bounds.make_images(queries, row_scales, self.space, numbers, padded)
         padded_codes = torch.zeros(padded, dtype=torch.int32, device=place)
         padded_own = torch.full((padded,), -1, dtype=torch.int64, device=place)
         if codes is not None:
@@ -236,9 +233,7 @@ class Index:
         )
         return out[: len(batch.rows)]
 
-    def _bounds(
-        self, batch: Batch, least: Tensor, active: Tensor, listed: Tensor | None
-    ) -> Tensor:
+    def _bounds(self, batch: Batch, least: Tensor, active: Tensor, listed: Tensor | None) -> Tensor:
         """Give the bounds of the tiles in listed groups, [active, listed * tiles of a group].
 
         Where no groups are listed, the least bound of each group, [active, groups].
@@ -358,7 +353,7 @@ def build_index(
         step = min(t.features, max(16, triton.next_power_of_2(rows.shape[1])))
         space = bounds.make_space(rows, largest, row_scales, step)
         padded = _round_up(len(rows), t.columns)
-        images = bounds.make_images(rows, row_scales, space, order, padded, scratch(memory_budget))
+        images = bounds.make_images(rows, row_scales, space, order, padded)
         sorted_codes = grouped[order].to(torch.int32)
         fill = padded - len(rows)
         return Index(
