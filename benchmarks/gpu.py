@@ -1,6 +1,7 @@
 """Search and synthesis on a GPU against its other users, in one table.
 
     python benchmarks/gpu.py --out gpu.md            # under eight minutes on an H200
+    python benchmarks/gpu.py --only synthesis        # one case
     python benchmarks/gpu.py --smoke --device cpu    # does it run? its times say nothing
 
 A million rows, a hundred thousand queries, k = 10; independent Gaussian data, and trained
@@ -242,9 +243,11 @@ def cases(args: argparse.Namespace, device: torch.device) -> Iterator[Case]:
 def all_lines(args: argparse.Namespace, device: torch.device, clock: Clock) -> Iterator[Line]:
     """Run everything."""
     for title, load in cases(args, device):
-        yield from search_lines(title, *load(), clock)
+        if args.only in title:
+            yield from search_lines(title, *load(), clock)
     size = (2000, 16) if args.smoke else (1_000_000, 512)
-    yield from synthesis_lines(*size, device, clock)
+    if args.only in "synthesis":
+        yield from synthesis_lines(*size, device, clock)
 
 
 def to_markdown(lines: list[Line], device: torch.device) -> str:
@@ -276,6 +279,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda", help="torch's name of it")
     parser.add_argument("--smoke", action="store_true", help="tiny sizes")
     parser.add_argument("--minutes", type=float, default=7.0, help="start nothing after that")
+    parser.add_argument("--only", default="", help="cases with this in their title, such as x 64,")
     parser.add_argument(
         "--embeddings", type=Path, default=default if default.is_file() else None, help="their file"
     )
