@@ -56,7 +56,7 @@ def check_screen(tiles: Tiles, relation: str, own: bool, one_step: bool) -> None
     ptx = compile_kernel(
         search.screen_kernel,
         {"bf16": "queries rows", "fp32": "row_half out", "i32": "query_codes codes", "i64": "own"},
-        "n_query_blocks n_blocks n_steps stride",
+        "n_queries n_blocks n_steps stride",
         {
             "RELATION": relation,
             "OWN": own,
@@ -64,7 +64,7 @@ def check_screen(tiles: Tiles, relation: str, own: bool, one_step: bool) -> None
             "COLUMNS": tiles.columns,
             "TILE": tiles.tile,
             "FEATURES": tiles.features,
-            "GROUP": tiles.group,
+            "QUERY_GROUP": tiles.query_group,
             "STRIP": tiles.strip,
             "ONE_STEP": one_step,
             "INTERPRETED": False,
@@ -120,8 +120,9 @@ def check_refine(tiles: Tiles) -> None:
 
 
 def check_smallest() -> None:
-    pointers, sizes = {"fp32": "values", "i64": "out"}, {"TAKE": 14, "ROWS": 1, "COLUMNS": 1024}
-    compile_kernel(search.smallest_kernel, pointers, "n n_columns", sizes)
+    for columns in (1, 1024, 8192):  # of few rows and of many
+        pointers, sizes = {"fp32": "values", "i64": "out"}, {"ROWS": 1, "COLUMNS": columns}
+        compile_kernel(search.smallest_kernel, pointers, "n n_columns take", sizes)
 
 
 def check_roots() -> None:

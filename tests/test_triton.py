@@ -46,7 +46,7 @@ pytestmark = pytest.mark.train
 Plan = ex.SynthesisPlan
 
 
-def tile_columns() -> int:
+def tile_rows() -> int:
     """Rows of a tile on what the kernels run on here."""
     from expansive.backends.triton_arrays import tiles
 
@@ -118,10 +118,18 @@ def test_points_that_are_not_in_the_database() -> None:
 
 
 @pytest.mark.parametrize("relation", RELATIONS)
-def test_many_rows_in_rounds_and_batches(relation: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """More tiles than two rounds take, more queries than a batch holds."""
-    n = 27 * tile_columns()
-    x, y = make_data("tight_clusters", "five_classes_sorted", n, 11, "float32", "euclidean", 0)
+@pytest.mark.parametrize("data", ["normal", "small_integers", "tight_clusters"])
+@pytest.mark.parametrize(("group", "spare"), [(4, 4), (4, -6), (32, -6)])
+def test_many_rows_in_rounds_and_batches(
+    relation: str, data: str, group: int, spare: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several groups of tiles, more tiles than two rounds take, more queries than a batch holds."""
+    from expansive.backends import triton_neighbors
+
+    monkeypatch.setattr(triton_neighbors, "_GROUP", group)
+    monkeypatch.setattr(triton_neighbors, "_SPARE_TILES", spare)
+    n = 27 * tile_rows()
+    x, y = make_data(data, "five_classes_sorted", n, 11, "float32", "euclidean", 0)
     few = np.r_[0, 1, n // 2 : n // 2 + 4, n - 2, n - 1]
     index = ex.Index(x, y, backend="triton", memory_budget=MINIMUM_BUDGET)
     monkeypatch.setattr(type(index._index), "_batch", lambda *_: 5)
@@ -174,7 +182,7 @@ def screen(x: Any) -> tuple[Any, Any]:
 
 @pytest.mark.parametrize("data", sorted(set(MAKERS) - {"denormal_float64"}))
 def test_bounds_are_never_above_the_distances(data: str) -> None:
-    n = 3 * tile_columns() + 1
+    n = 3 * tile_rows() + 1
     x = make_data(data, "two_classes", n, 9, "float64", "euclidean", 1)[0]
     bound, exact = screen(x)
     assert exact.shape == (n, 4)
@@ -183,13 +191,13 @@ def test_bounds_are_never_above_the_distances(data: str) -> None:
 
 @pytest.mark.parametrize("scale", [1e-3, 1.0, 300.0])
 def test_bounds_are_close_where_bfloat16_allows(scale: float) -> None:
-    x = np.random.default_rng(0).normal(size=(4 * tile_columns(), 40)) * scale
+    x = np.random.default_rng(0).normal(size=(4 * tile_rows(), 40)) * scale
     bound, exact = screen(x)
     assert (bound >= 0.97 * exact).all()
 
 
 def test_few_tiles_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    x = np.random.default_rng(0).normal(size=(100 * tile_columns(), 24)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(100 * tile_rows(), 24)).astype(np.float32)
     index = ex.Index(x, backend="triton")
     measured = []
     refine = type(index._index)._refine

@@ -82,7 +82,7 @@ class Space:
 
 @dataclass(frozen=True)
 class Images:
-    """Images of rows, padded to whole tiles.
+    """Images of rows, padded to whole blocks.
 
     Attributes
     ----------

@@ -3,9 +3,12 @@
 Images: rows moved, scaled and rounded to bfloat16 as they are read, with both sums that the bounds
 need. Cost: one read and one write of the rows.
 
-Screen: for a block of queries and a tile of database rows, the products of their bfloat16 images,
-on tensor cores, reduced in registers to one number a query: a distance that no wanted row of the
-tile is nearer than. The product never reaches memory. Cost: queries x rows x d multiply-adds.
+Screen: for a block of queries and one of database rows, the products of their bfloat16 images, on
+tensor cores, reduced in registers to one number a query and tile, the least half squared distance
+of a wanted row. The product never reaches memory. Cost: queries x rows x d multiply-adds.
+
+Bounds: what no wanted row of a tile is nearer than, from those numbers as they are read. Smallest:
+some columns of each row, looked for in turn. Cost: one read.
 
 Refine: queries against tiles, measured directly in float64 in the contract's order. Cost: rows x d
 float64 multiply-adds, with the rows from the L2 cache or from memory: nothing is shared between
@@ -14,7 +17,8 @@ queries, since few of them want the same tile.
 The same source runs compiled and in Triton's interpreter. Bits matter, so every fused
 multiply-add is a `tl.fma`, and kernels are launched with ``enable_fp_fusion=False``, which keeps
 the compiler from fusing others. Kernels are not compiled anew for each count
-(``do_not_specialize``), only for d, whose divisibility decides how wide the loads are.
+(``do_not_specialize``), only for d, whose divisibility decides how wide the loads are, and for the
+power of two above the number of groups of tiles.
 """
 
 from __future__ import annotations
@@ -134,7 +138,7 @@ def least_of_tiles(
     return tl.min(tl.reshape(half, [queries, columns // TILE, TILE]), axis=2)
 
 
-@triton.jit(do_not_specialize=["n_query_blocks", "n_blocks", "n_steps", "stride"])
+@triton.jit(do_not_specialize=["n_queries", "n_blocks", "n_steps", "stride"])
 def screen_kernel(
     queries,
     query_codes,
@@ -143,7 +147,7 @@ def screen_kernel(
     row_half,
     codes,
     out,
-    n_query_blocks,
+    n_queries,
     n_blocks,
     n_steps,
     stride,
@@ -153,7 +157,7 @@ def screen_kernel(
     COLUMNS: tl.constexpr,
     TILE: tl.constexpr,
     FEATURES: tl.constexpr,
-    GROUP: tl.constexpr,
+    QUERY_GROUP: tl.constexpr,
     STRIP: tl.constexpr,
     ONE_STEP: tl.constexpr,
     INTERPRETED: tl.constexpr,
@@ -163,12 +167,12 @@ def screen_kernel(
     A program goes along STRIP blocks of rows. ONE_STEP: a block is one step of the product, so the
     queries are loaded once, and the blocks' loads run ahead of their products.
     """
-    # GROUP query blocks walk over the strips together, so that they find them in the L2 cache.
+    # QUERY_GROUP query blocks walk over the strips together, so that they find them in the L2 cache.
     program, n_strips = tl.program_id(0), tl.cdiv(n_blocks, STRIP)
-    first_query_block = program // (GROUP * n_strips) * GROUP
-    query_blocks = tl.minimum(n_query_blocks - first_query_block, GROUP)
-    query_block = first_query_block + program % (GROUP * n_strips) % query_blocks
-    first_block = program % (GROUP * n_strips) // query_blocks * STRIP
+    first_query_block = program // (QUERY_GROUP * n_strips) * QUERY_GROUP
+    query_blocks = tl.minimum(tl.cdiv(n_queries, QUERIES) - first_query_block, QUERY_GROUP)
+    query_block = first_query_block + program % (QUERY_GROUP * n_strips) % query_blocks
+    first_block = program % (QUERY_GROUP * n_strips) // query_blocks * STRIP
     query = query_block.to(tl.int64) * QUERIES + tl.arange(0, QUERIES)
     query_code = tl.load(query_codes + query)
     low = tl.load(query_codes + query_block * QUERIES)
@@ -186,10 +190,11 @@ def screen_kernel(
     last = tl.load(codes + end_block.to(tl.int64) * COLUMNS - 1)
     end = tl.where(is_empty(low, high, first, last, RELATION), first_block, end_block)
     n_tiles: tl.constexpr = COLUMNS // TILE
+    exists = (query < n_queries)[:, None]
     out_place = out + (query * stride)[:, None] + tl.arange(0, n_tiles)[None, :]
     for block in range(end, end_block):
         nothing = tl.full([QUERIES, n_tiles], float("inf"), tl.float32)
-        tl.store(out_place + block * n_tiles, nothing)
+        tl.store(out_place + block * n_tiles, nothing, mask=exists)
     for block in range(first_block, end):
         column = first_column + (block - first_block) * COLUMNS + tl.arange(0, COLUMNS)
         code = tl.load(codes + column)
@@ -207,7 +212,7 @@ def screen_kernel(
         least = least_of_tiles(
             product, column, query_code, code, own_column, row_half, RELATION, OWN, TILE
         )
-        tl.store(out_place + block * n_tiles, least)
+        tl.store(out_place + block * n_tiles, least, mask=exists)
 
 
 @triton.jit(do_not_specialize=["n", "n_listed", "n_tiles", "stride"])
@@ -263,26 +268,26 @@ def bounds_kernel(
         tl.store(out + place, tl.min(bound, axis=2), mask=inside)
 
 
-@triton.jit(do_not_specialize=["n", "n_columns"])
+@triton.jit(do_not_specialize=["n", "n_columns", "take"])
 def smallest_kernel(
     values,
     out,
     n,
     n_columns,
-    TAKE: tl.constexpr,
+    take,
     ROWS: tl.constexpr,
     COLUMNS: tl.constexpr,
 ):
-    """Write the columns of the TAKE smallest values of each row, of at least as many."""
+    """Write the columns of the `take` smallest values of each row, of at least as many."""
     row = tl.program_id(0).to(tl.int64) * ROWS + tl.arange(0, ROWS)
     column = tl.arange(0, COLUMNS)[None, :]
     inside = (row < n)[:, None] & (column < n_columns)
     value = tl.load(values + row[:, None] * n_columns + column, mask=inside, other=0.0)
     # Infinite ones come before those that were taken, or none would be left.
     value = tl.where(inside, tl.minimum(value, 3.4028234663852886e38), float("inf"))
-    for i in range(0, TAKE):
+    for i in range(0, take):
         least = tl.argmin(value, axis=1)
-        tl.store(out + row * TAKE + i, least.to(tl.int64), mask=row < n)
+        tl.store(out + row * take + i, least.to(tl.int64), mask=row < n)
         value = tl.where(column == least[:, None], float("inf"), value)
 
 

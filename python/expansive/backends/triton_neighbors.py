@@ -5,8 +5,8 @@ each query, the tiles of smallest bound are measured, in rounds, until every til
 the k-th distance. About k tiles are measured in most data. They are looked for in the groups of
 tiles of smallest bound, which hold them, so that the bounds of all tiles are read only once.
 
-Rows are grouped by class, and so are queries: a block and a tile of one class each settle their
-relation as a whole, and the screen skips what can hold no neighbour. Which tiles are measured, and
+Rows are grouped by class, and so are queries: their ends tell which blocks and strips can hold no
+neighbour, and the screen skips those. Which tiles are measured, and
 when, changes nothing in the result (`triton_bounds`). Nothing waits for the device but the end of
 each round.
 
@@ -160,7 +160,8 @@ class Index:
             padded_codes[len(codes) :] = codes[-1]
         if own is not None:
             padded_own[: len(own)] = own
-        return Batch(queries, row_scales, padded_codes, padded_own, own is not None, images)
+        half = bounds.query_half(images, self.space)
+        return Batch(queries, row_scales, padded_codes, padded_own, own is not None, images, half)
 
     # ---- the two passes -----------------------------------------------------------------------
 
@@ -175,7 +176,7 @@ class Index:
         take = k + _SPARE_TILES
         while len(active):
             each = _CANDIDATE_BYTES * (self.tiles.tile + _GROUP) * len(active)
-            take = min(take, nearest.shape[1] * _GROUP, max(1, budget // each))
+            take = min(take, len(self.tile_error), max(1, budget // each))
             # The tiles of smallest bound are in as many groups of smallest bound.
             group = self._smallest(nearest, min(take, nearest.shape[1]))
             near = self._bounds(batch, least, active, group)
@@ -202,7 +203,7 @@ class Index:
         """Give the least half squared distances, but for the queries' norms, [queries, tiles]."""
         t, n_tiles = self.tiles, len(self.tile_error)
         padded, d = batch.images.values.shape
-        shape = (padded, _round_up(n_tiles, _GROUP))  # those behind the last are never read
+        shape = (len(batch.rows), _round_up(n_tiles, _GROUP))  # those behind the last are not read
         out = torch.empty(shape, dtype=torch.float32, device=self.rows.device)
         steps, n_blocks = d // self.space.step, n_tiles * t.tile // t.columns
         screen_kernel[(padded // t.queries * triton.cdiv(n_blocks, t.strip),)](
@@ -213,7 +214,7 @@ class Index:
             self.images.half_norm,
             self.codes,
             out,
-            padded // t.queries,
+            len(batch.rows),
             n_blocks,
             steps,
             shape[1],
@@ -223,7 +224,7 @@ class Index:
             COLUMNS=t.columns,
             TILE=t.tile,
             FEATURES=self.space.step,
-            GROUP=t.group,
+            QUERY_GROUP=t.query_group,
             STRIP=t.strip,
             ONE_STEP=steps == 1 and t.strip > 1,
             INTERPRETED=INTERPRETED,
@@ -231,7 +232,7 @@ class Index:
             num_stages=t.stages,
             enable_fp_fusion=False,
         )
-        return out[: len(batch.rows)]
+        return out
 
     def _bounds(self, batch: Batch, least: Tensor, active: Tensor, listed: Tensor | None) -> Tensor:
         """Give the bounds of the tiles in listed groups, [active, listed * tiles of a group].
@@ -241,15 +242,15 @@ class Index:
         n_groups = least.shape[1] // _GROUP if listed is None else listed.shape[1]
         shape = (len(active), n_groups if listed is None else n_groups * _GROUP)
         out = torch.empty(shape, dtype=torch.float32, device=least.device)
-        groups = min(triton.next_power_of_2(n_groups), max(1, _BOUNDS // _GROUP))
+        groups = min(triton.next_power_of_2(n_groups), _GROUPS)
         rows = max(1, self.tiles.elements // (groups * _GROUP))
         bounds_kernel[(triton.cdiv(len(active), rows), triton.cdiv(n_groups, groups))](
             least,
             active,
-            bounds.query_half(batch.images, self.space),
+            batch.half,
             batch.images.error,
             self.tile_error,
-            active if listed is None else listed,
+            active if listed is None else listed,  # not read in the first case
             out,
             len(active),
             n_groups,
@@ -275,7 +276,7 @@ class Index:
             values,
             out,
             *values.shape,
-            TAKE=take,
+            take,
             ROWS=rows,
             COLUMNS=columns,
             num_warps=max(1, columns // 1024),
@@ -283,7 +284,7 @@ class Index:
         return out
 
     def _refine(self, batch: Batch, active: Tensor, tile: Tensor, relation: str) -> Tensor:
-        """Measure tiles [active, n_each]: squared distances [active, n_each * columns]."""
+        """Measure tiles [active, n_each]: squared distances [active, n_each * rows of a tile]."""
         t, pairs = self.tiles, self.tiles.refined
         shape = (len(active), tile.shape[1] * t.tile)
         out = torch.empty(shape, dtype=torch.float64, device=tile.device)
@@ -328,12 +329,13 @@ class Batch:
     own: Tensor
     has_own: bool
     images: bounds.Images
+    half: Tensor
 
 
-_BOUNDS = 1024  # of a query that one program computes
+_GROUPS = 32  # of tiles, whose bounds one program computes for a query
 _MOST_TURNS, _MOST_COLUMNS = 64, 8192  # of one program that looks for the smallest in turn
 _SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
-_CANDIDATE_BYTES = 48  # of a measured row: its distance, its number, and selection among them
+_CANDIDATE_BYTES = 48  # of a measured row, its number and selection among them; more than a bound's
 
 
 def build_index(

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Tiles:
-    """Block sizes of one architecture; all but the strip are powers of two.
+    """Block sizes of one architecture; all but strip and stages are powers of two.
 
     Attributes
     ----------
@@ -24,13 +24,13 @@ class Tiles:
     columns : int
         Database rows that a screen program multiplies at a time.
     tile : int
-        Rows of a tile, which is kept or refined as a whole; at most `columns`.
+        Rows of a tile, which is kept or refined as a whole; a part of `columns`.
     features : int
         Features of one step of the screen's product.
     strip : int
         Blocks of rows that one screen program goes along.
-    group : int
-        Query blocks that walk over the tiles together, so that they find them in the L2 cache.
+    query_group : int
+        Query blocks that walk over the strips together, so that they find them in the L2 cache.
     refined : int
         Pairs of query and tile that one program measures.
     refine_warps : int
@@ -38,9 +38,9 @@ class Tiles:
     unrolled : int
         Steps of eight features that it asks memory for at once.
     elements : int
-        Elements that one synthesis program makes.
+        Elements that one program of any other kernel works on, and of synthesis makes.
     warps : int
-        Warps of a program.
+        Warps of a screen program.
     stages : int
         Steps of the screen's product that are on their way from memory at once.
     """
@@ -50,7 +50,7 @@ class Tiles:
     features: int
     tile: int = 32
     strip: int = 8
-    group: int = 8
+    query_group: int = 8
     refined: int = 1
     refine_warps: int = 4
     unrolled: int = 8
