@@ -167,7 +167,7 @@ def screen_kernel(
     A program goes along STRIP blocks of rows. ONE_STEP: a block is one step of the product, so the
     queries are loaded once, and the blocks' loads run ahead of their products.
     """
-    # QUERY_GROUP query blocks walk over the strips together, so that they find them in the L2 cache.
+    # QUERY_GROUP query blocks walk over the strips together, and find them in the L2 cache.
     program, n_strips = tl.program_id(0), tl.cdiv(n_blocks, STRIP)
     first_query_block = program // (QUERY_GROUP * n_strips) * QUERY_GROUP
     query_blocks = tl.minimum(tl.cdiv(n_queries, QUERIES) - first_query_block, QUERY_GROUP)
