@@ -72,10 +72,10 @@ class Clock:
         self._wait()
         return time.perf_counter() - start, result
 
-    def median(self, run: Callable[[], Any]) -> tuple[float, Any]:
+    def median(self, run: Callable[[], Any], rounds: int = _ROUNDS) -> tuple[float, Any]:
         """Give the median of the seconds after a warm-up, and the last result."""
         self.once(run)
-        timed = [self.once(run) for _ in range(_ROUNDS)]
+        timed = [self.once(run) for _ in range(rounds)]
         return statistics.median(seconds for seconds, _ in timed), timed[-1][1]
 
     def _wait(self) -> None:
@@ -146,8 +146,8 @@ def _time_search(
     estimate = seconds * len(q) / len(part)  # too much by what does not grow with the queries
     if estimate > _TOO_SLOW:
         return estimate, found, len(part)
-    timed = clock.once if estimate > slow else clock.median
-    seconds, found = timed(lambda: search(x, q, K))
+    rounds = 1 if estimate > slow else _ROUNDS
+    seconds, found = clock.median(lambda: search(x, q, K), rounds)
     return seconds, found, len(q)
 
 

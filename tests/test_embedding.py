@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -150,7 +151,10 @@ def test_a_hook_of_the_head_changes_its_input_once() -> None:
 
 @pytest.fixture
 def _fresh_compiler() -> Iterator[None]:
-    torch.compiler.reset()
+    with warnings.catch_warnings():
+        # The first import of torch's compiler (2.11) uses what torch deprecates.
+        warnings.simplefilter("ignore", DeprecationWarning)
+        torch.compiler.reset()
     yield
     torch.compiler.reset()
 
