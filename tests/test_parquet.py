@@ -184,3 +184,36 @@ def test_oversample_keeps_the_column_of_lists(
     x, y = files.load_arrays(target)
     np.testing.assert_array_equal(x[:8], X)
     assert np.bincount(y).tolist() == [5, 5, 5]
+
+
+def write_with_numbers(path: Path) -> Path:
+    frame = pd.DataFrame(X, columns=["a", "b", "c"]).assign(id=[f"r{i}" for i in range(8)], y=Y)
+    frame.to_parquet(path, index=False)
+    return path
+
+
+def test_dropped_columns_are_no_features(tmp_path: Path, capsys: Any) -> None:
+    path, out = write_with_numbers(tmp_path / "a.parquet"), tmp_path / "b.parquet"
+    x, y = files.load_arrays(path, drop=["id", "b"])
+    np.testing.assert_array_equal(x, X[:, [0, 2]])
+    np.testing.assert_array_equal(y, Y)
+    assert files.feature_columns(path, drop=["id"]) == ["a", "b", "c"]
+    with pytest.raises(ValueError, match="column 'id' holds string, not numbers; drop it"):
+        files.load_arrays(path)
+    run(capsys, "oversample", path, out, "--k", "1", "--drop", "id", "--drop", "b")
+    assert pd.read_parquet(out).columns.tolist() == ["a", "c", "y"]
+    assert run(capsys, "gap", path, path, "--drop", "id")[0] == 0
+
+
+@pytest.mark.parametrize("drop", ["d", "y"])
+def test_dropping_what_is_no_feature_is_refused(tmp_path: Path, drop: str) -> None:
+    path = write_with_numbers(tmp_path / "a.parquet")
+    expected = f"cannot read .*drop names '{drop}', which is no feature; the others are a, b, c, id"
+    with pytest.raises(ValueError, match=expected):
+        files.load_arrays(path, drop=[drop])
+
+
+def test_only_tables_have_columns_to_drop(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=X, y=Y)
+    with pytest.raises(ValueError, match=r"drop names columns of a .parquet, but .* is none"):
+        files.load_arrays(tmp_path / "a.npz", drop=["id"])

@@ -66,6 +66,10 @@ XKey = Annotated[
     str, typer.Option(help="Name of the array of rows; in a .parquet of a column of lists.")
 ]
 YKey = Annotated[str, typer.Option(help="Name of the array, or column, of labels (not .npy).")]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(help="Column of a .parquet that is no feature, such as row numbers; repeatable."),
+]
 Seed = Annotated[int, typer.Option(help="The same seed gives the same result.")]
 MethodOption = Annotated[Method, typer.Option(help="How to make synthetic rows.")]
 ENEMIES = "nearest: the k nearest enemies; neighborhood: those among the k nearest rows."
@@ -230,6 +234,7 @@ def oversample(
     target: Annotated[Path, typer.Argument(metavar="OUT", help="Array file to write.")],
     x_key: XKey = "x",
     y_key: YKey = "y",
+    drop: Drop = None,
     labels: Annotated[
         Path | None, typer.Option(help="Labels of IN when it is a .npy: another .npy.")
     ] = None,
@@ -269,13 +274,12 @@ def oversample(
     """
     given = inputs.taken(method.value, k=k, enemies=enemies, expansion=expansion)
     inputs.check_target(source, labels, target, out_labels)
-    x, y = inputs.load(source, x_key, y_key, labels, "--labels")
+    x, y = inputs.load(source, x_key, y_key, labels, "--labels", drop or ())
     kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
     if dtype:
         inputs.check_range(x, kind)
-    layout = files.Layout(
-        x.shape, kind, y.dtype, x_key, y_key, files.feature_columns(source, y_key, x_key)
-    )
+    columns = files.feature_columns(source, y_key, x_key, drop or ())
+    layout = files.Layout(x.shape, kind, y.dtype, x_key, y_key, columns)
     files.check_output(target, labels=out_labels, layout=layout)
     flat = x.reshape(len(x), -1)
     plan = SynthesisPlan.by_method(
@@ -315,12 +319,13 @@ def gap(
     test_file: Annotated[Path, typer.Argument(metavar="TEST", help="Embeddings not trained on.")],
     x_key: XKey = "x",
     y_key: YKey = "y",
+    drop: Drop = None,
     train_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TRAIN.")] = None,
     test_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TEST.")] = None,
 ) -> None:
     """Show how far the TEST rows of each class reach outside the range of its TRAIN rows."""
-    x, y = inputs.load(train_file, x_key, y_key, train_labels, "--train-labels")
-    test_x, test_y = inputs.load(test_file, x_key, y_key, test_labels, "--test-labels")
+    x, y = inputs.load(train_file, x_key, y_key, train_labels, "--train-labels", drop or ())
+    test_x, test_y = inputs.load(test_file, x_key, y_key, test_labels, "--test-labels", drop or ())
     gaps = expansive.metrics.generalization_gap(
         x.reshape(len(x), -1), y, test_x.reshape(len(test_x), -1), test_y
     )

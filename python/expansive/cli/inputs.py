@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -22,12 +22,12 @@ _JSON = """'{"cat": 500, "dog": 300}'"""
 
 
 def load(
-    path: Path, x_key: str, y_key: str, labels: Path | None, option: str
+    path: Path, x_key: str, y_key: str, labels: Path | None, option: str, drop: Collection[str]
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and labels; `option` is what names the labels of a .npy."""
     files.check_labels_file(path, labels, option)
     with _naming_keys():
-        return files.load_arrays(path, x_key, y_key, labels=labels)
+        return files.load_arrays(path, x_key, y_key, labels=labels, drop=drop)
 
 
 def load_split(data: str, labels: Path | None, **options: Any) -> tuple[ArrayData, ArrayData]:

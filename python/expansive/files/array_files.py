@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
 from expansive.files.formats import READERS, SINKS, read_npy
 from expansive.files.layout import KNOWN_FILES, SUFFIXES, Layout, Write, check_layout
-from expansive.files.parquet import features_of
+from expansive.files.parquet import features_of, read_parquet
 
 _DAMAGE = (EOFError, NotImplementedError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -53,7 +53,12 @@ def check_output(
 
 
 def load_arrays(
-    path: PathLike, x_key: str = "x", y_key: str = "y", *, labels: PathLike | None = None
+    path: PathLike,
+    x_key: str = "x",
+    y_key: str = "y",
+    *,
+    labels: PathLike | None = None,
+    drop: Collection[str] = (),
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and their labels from an array file; nothing is held twice.
 
@@ -71,6 +76,8 @@ def load_arrays(
         Name of the array, or of the column, of the labels.
     labels : path-like, optional
         For ``.npy`` only: the ``.npy`` file that holds the labels.
+    drop : collection of str, optional
+        For ``.parquet`` only: columns that are no features, such as row numbers.
 
     Returns
     -------
@@ -92,7 +99,14 @@ def load_arrays(
         if not Path(source).is_file():
             raise FileNotFoundError(f"there is no file {os.fspath(source)!r}; check the path")
     suffix = Path(path).suffix.lower()
-    if labels is None:
+    if drop and suffix != ".parquet":
+        raise ValueError(
+            f"drop names columns of a .parquet, but {os.fspath(path)!r} is none; leave it out"
+        )
+    if suffix == ".parquet":
+        with _naming(path):
+            x, y = read_parquet(path, x_key, y_key, drop)
+    elif labels is None:
         with _naming(path):
             x, y = READERS[suffix](path, x_key, y_key)
     else:
@@ -194,7 +208,7 @@ def array_writer(
 
 
 def feature_columns(
-    path: PathLike, y_key: str = "y", x_key: str | None = None
+    path: PathLike, y_key: str = "y", x_key: str | None = None, drop: Collection[str] = ()
 ) -> list[str] | str | None:
     """Names of the features in a ``.parquet`` file; None for the formats that have none.
 
@@ -205,6 +219,8 @@ def feature_columns(
         The column of the labels, which is no feature; nor is the index that pandas stores.
     x_key : str, optional
         The column of lists that is read, as in `load_arrays`; None: the only one.
+    drop : collection of str, optional
+        Other columns that are no features.
 
     Returns
     -------
@@ -214,7 +230,7 @@ def feature_columns(
     if Path(path).suffix.lower() != ".parquet":
         return None
     parquet = import_extra("pyarrow.parquet", "train")
-    return features_of(parquet.read_schema(path), y_key, x_key)
+    return features_of(parquet.read_schema(path), y_key, x_key, drop)
 
 
 def check_labels_file(path: PathLike, labels: PathLike | None, argument: str = "labels") -> None:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike
 from expansive.files.layout import Layout, Write, named
-from expansive.files.parquet import parquet_sink, read_parquet
+from expansive.files.parquet import parquet_sink
 
 _NOT_OF_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
 """Element types of safetensors that NumPy lacks."""
@@ -153,7 +153,6 @@ def _safetensors_sink(path: Path, layout: Layout, labels: Path | None) -> Iterat
 READERS: dict[str, Callable[[PathLike, str, str], tuple[NDArray[Any], NDArray[Any]]]] = {
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
-    ".parquet": read_parquet,
 }
 SINKS: dict[str, Callable[[Path, Layout, Path | None], AbstractContextManager[Write]]] = {
     ".npz": _npz_sink,

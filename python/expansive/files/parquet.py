@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,16 @@ _UNEVEN = "Expected all lists to be of size"
 """What pyarrow before 26 says of lists of a fixed size with a null among them, and reads none."""
 
 
-def read_parquet(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], NDArray[Any]]:
-    """Read rows and labels: the lists of one column, or every column but that of the labels."""
+def read_parquet(
+    path: PathLike, x_key: str, y_key: str, drop: Collection[str] = ()
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Read rows and labels: the lists of one column, or every column but labels and `drop`."""
     parquet = import_extra("pyarrow.parquet", "train")
     # Fetched ahead, the compressed columns would stand in memory beside the array.
     with parquet.ParquetFile(path, pre_buffer=False) as table:
         schema = table.schema_arrow
         _check_labels(schema.field(named(schema.names, y_key, path)))
-        features = features_of(schema, y_key, x_key)
+        features = features_of(schema, y_key, x_key, drop)
         if isinstance(features, str):
             x = _matrix_of_lists(table, features)
         else:
@@ -36,14 +38,20 @@ def read_parquet(path: PathLike, x_key: str, y_key: str) -> tuple[NDArray[Any], 
     return x, y.astype(str) if y.dtype == object else y
 
 
-def features_of(schema: Any, y_key: str, x_key: str | None) -> list[str] | str:
+def features_of(
+    schema: Any, y_key: str, x_key: str | None, drop: Collection[str] = ()
+) -> list[str] | str:
     """Name the columns that are features, or the one column whose lists are the rows.
 
-    The labels and the index of pandas are no features. A column of lists has to be named by
-    `x_key` where it is not alone; an `x_key` of None is for the only one there is.
+    The labels, the index of pandas and what `drop` names are no features. A column of lists has to
+    be named by `x_key` where it is not alone; an `x_key` of None is for the only one there is.
     """
     index = (schema.pandas_metadata or {}).get("index_columns", [])
-    names = [name for name in schema.names if name != y_key and name not in index]
+    for name in drop:
+        if name not in schema.names or name == y_key:
+            known = ", ".join(name for name in schema.names if name != y_key)
+            raise ValueError(f"drop names {name!r}, which is no feature; the others are {known}")
+    names = [n for n in schema.names if n != y_key and n not in index and n not in drop]
     lists = _list_columns(schema, names)
     if x_key is not None and x_key in lists:
         return x_key
@@ -67,7 +75,9 @@ def _check_labels(field: Any) -> None:
 
 def _matrix_of_columns(table: Any, names: list[str], y_key: str) -> NDArray[Any]:
     if not names:
-        raise ValueError(f"it has no column but that of the labels, {y_key!r}, or of an index")
+        raise ValueError(
+            f"it has no column but that of the labels, {y_key!r}, of an index, or dropped ones"
+        )
     for name in _list_columns(table.schema_arrow, names):
         raise ValueError(
             f"column {name!r} holds lists and is not the only feature; name it with x_key, and its "
