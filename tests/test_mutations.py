@@ -80,7 +80,6 @@ VNNI_INT8 = "columns_avx2vnniint8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
-REACH = "scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp"
 LANES_FIT = "squared[0] <= kMostSquares && squared[1] <= kMostSquares"
 IN_HALF_NORM = "near_ * row.error * (1.0 + gamma_) / (1.0 - gamma_) * kUp"
 
@@ -93,7 +92,9 @@ MUTATIONS = {
     "no underflow of distances": Mutation(
         OUTWARD, "(static_cast<double>(d) + 8.0) * 0x1p-1073", "0.0"
     ),
-    "threshold and reach without image error": Mutation(SPACE, f"({REACH} + error)", f"({REACH})"),
+    "threshold and reach without image error": Mutation(
+        SPACE, "(scale_.reach(limit) + error)", "(scale_.reach(limit))"
+    ),
     "threshold 1 % tighter": Mutation(SPACE, "(norm - squared)", "(norm - 0.99 * squared)"),
     "half norm without the row's error": Mutation(SPACE, IN_HALF_NORM, "0.0"),
     "half norm with errors of far neighbours": Mutation(
@@ -131,7 +132,10 @@ MUTATIONS = {
     ),
     "rounding of rows in lanes": Mutation(IMAGES, "image_error(made) + roundings", "roundings"),
     "limit of rows in lanes": Mutation(IMAGES, "std::sqrt(moved)", "0.0"),
-    "limit 1 % lower": Mutation(SPACE, "distance * distance * kUp", "distance * distance * 0.99"),
+    "limit 1 % lower": Mutation(OUTWARD, "distance * distance * kUp", "distance * distance * 0.99"),
+    "reach 1 % shorter": Mutation(
+        OUTWARD, "::sqrt(limit * kUp + underflow_)", "::sqrt(limit * 0.98)"
+    ),
     "lengths without the query's error": Mutation(
         LENGTHS, "query.error * query.error / (4.0 * share_)", "0.0"
     ),
@@ -167,7 +171,7 @@ MUTATIONS = {
     ),
     "byte threshold without the query's error": Mutation(BYTES, "(reach + query_error)", "reach"),
     "byte threshold 1 % tighter": Mutation(
-        BYTES, "std::sqrt(limit * kUp + distance_underflow_)", "std::sqrt(limit * 0.99)"
+        BYTES, "scale_.reach(limit)", "scale_.reach(limit * 0.99)"
     ),
     "byte limit without the row's error": Mutation(BYTES, ERRORS, "query_error"),
     "byte limit without the query's error": Mutation(
@@ -178,7 +182,7 @@ MUTATIONS = {
     ),
     "byte limit without the value's rounding": Mutation(BYTES, "std::abs(v) * 0x1p-22", "0.0"),
     "byte limit 1 % lower": Mutation(
-        BYTES, "distance * distance * kUp", "distance * distance * 0.99"
+        BYTES, "between_images + errors", "(between_images + errors) * 0.995"
     ),
     "clipping of bytes not measured": Mutation(
         BYTE_MAKER,

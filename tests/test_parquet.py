@@ -208,7 +208,7 @@ def test_dropped_columns_are_no_features(tmp_path: Path, capsys: Any) -> None:
 @pytest.mark.parametrize("drop", ["d", "y"])
 def test_dropping_what_is_no_feature_is_refused(tmp_path: Path, drop: str) -> None:
     path = write_with_numbers(tmp_path / "a.parquet")
-    expected = f"cannot read .*drop names '{drop}', which is no feature; the others are a, b, c, id"
+    expected = f"cannot read .*drop names '{drop}', which is no column of features; those are"
     with pytest.raises(ValueError, match=expected):
         files.load_arrays(path, drop=[drop])
 

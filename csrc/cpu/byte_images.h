@@ -19,8 +19,7 @@ namespace expansive {
 // images: minus a bound from below on their distance, up to the query's error (docs/exactness.md).
 class ByteSpace {
  public:
-  ByteSpace(double scale, double step, int64_t d)
-      : scale_(scale), step_(step), distance_underflow_(distance_underflow(d)) {}
+  ByteSpace(double scale, double step, int64_t d) : scale_(scale, d), step_(step) {}
 
   float value(int64_t squared_steps, float row_error) const {
     return static_cast<float>(static_cast<double>(row_error) -
@@ -29,7 +28,7 @@ class ByteSpace {
 
   // The value that every row within squared distance `limit` of the query reaches.
   float threshold(double query_error, double limit) const {
-    const double reach = scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp;
+    const double reach = scale_.reach(limit);
     return round_down(-(reach + query_error) * kUp);
   }
 
@@ -42,14 +41,12 @@ class ByteSpace {
     const double between_images =
         std::max(0.0, static_cast<double>(row_error) - v) + std::abs(v) * 0x1p-22 + 0x1p-149;
     const double errors = static_cast<double>(row_error) + query_error;
-    const double distance = (between_images + errors) * kUp * kUp / scale_;
-    return distance * distance * kUp + distance_underflow_;
+    return scale_.limit((between_images + errors) * kUp);
   }
 
  private:
-  double scale_;
+  ScreenScale scale_;
   double step_;
-  double distance_underflow_;  // absolute error of an exact distance from subnormal squares
 };
 
 class ByteMaker {

@@ -112,7 +112,7 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
   if (!(squared >= kNear && std::isfinite(squared))) {
     // Where it is, is not known well enough: the centre stands for it.
     std::fill_n(out, rotates() ? projection_.stride() : stride(), 0u);
-    return {0.0, scale_ * std::sqrt(squared * kUp + distance_underflow(d_)) * kUp, 0.0};
+    return {0.0, ScreenScale(scale_, d_).reach(squared), 0.0};
   }
   const double distance = std::sqrt(squared);
   const ImageSums made = kernels_->prepare[static_cast<int>(dtype)](

@@ -24,11 +24,10 @@ class LengthBounds {
   // For rows of d features, scaled by `scale`; images are about `length` long, with about `error`.
   // How much these are off costs time alone.
   LengthBounds(double scale, int64_t d, double length, double error)
-      : scale_(scale),
+      : scale_(scale, d),
         length_(length),
         share_(std::min(error / (2.0 * length), 0.25)),
-        likely_(likely_share(d)),
-        distance_underflow_(distance_underflow(d)) {}
+        likely_(likely_share(d)) {}
 
   // h of a database row, less what the error of a query may add to the product with it.
   double half_norm(const Image& row) const {
@@ -38,7 +37,7 @@ class LengthBounds {
   // The screen value that all rows within squared distance `limit` reach. `worst` is no better than
   // any row of the database.
   double threshold(const Image& query, const Image& worst, double limit) const {
-    const double reach = scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp;
+    const double reach = scale_.reach(limit);
     const double by_query = query.error * query.error / (4.0 * share_);
     const double by_row = worst.error * std::sqrt(query.squared_length);
     const double between = query.squared_length * kDown - reach * reach * kUp;
@@ -50,7 +49,7 @@ class LengthBounds {
     const double errors = query.error * length_ + std::sqrt(query.squared_length) * worst.error;
     const double squared = query.squared_length + 2.0 * share_ * length_ * length_ - 2.0 * value +
                            2.0 * likely_ * errors;
-    return std::max(squared, 0.0) / (scale_ * scale_);
+    return std::max(squared, 0.0) / (scale_.factor() * scale_.factor());
   }
 
   // An upper bound on the squared distance of every pair of this query with at least this screen
@@ -63,16 +62,14 @@ class LengthBounds {
                         2.0 * std::max(-value, 0.0) + std::abs(value) * 0x1p-22;
     const double squared = std::max(plus * kUp - 2.0 * std::max(value, 0.0) * kDown, 0.0);
     const double drawn_in = query.drawn_in + worst.drawn_in;
-    const double distance = (std::sqrt(squared) * kUp + drawn_in) * kUp / scale_;
-    return distance * distance * kUp + distance_underflow_;
+    return scale_.limit(std::sqrt(squared) * kUp + drawn_in);
   }
 
  private:
-  double scale_;
+  ScreenScale scale_;
   double length_;
   double share_;   // of a row's squared norm, that stands for a query's error times its norm
   double likely_;  // share of an error that lies along a row
-  double distance_underflow_;  // absolute error of an exact distance from subnormal squares
 };
 
 }  // namespace expansive

@@ -35,13 +35,12 @@ class ScreenSpace {
   // loosen the thresholds of all queries. Where there are bounds by lengths, they alone serve.
   ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels,
               std::optional<LengthBounds> by_lengths)
-      : scale_(scale), near_(near), whole_(kernels.elements.whole), by_lengths_(by_lengths) {
+      : scale_(scale, d), near_(near), whole_(kernels.elements.whole), by_lengths_(by_lengths) {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
     likely_ = likely_share(length);
     product_underflow_ = (terms + 1.0) * kernels.elements.underflow_per_term;
-    distance_underflow_ = distance_underflow(d);
   }
 
   // h of a database row: its half squared norm, deflated so that neither the rounding of the
@@ -77,7 +76,7 @@ class ScreenSpace {
     const double v = static_cast<double>(value), error = query.error + worst.error;
     if (by_lengths_) return by_lengths_->about(query, worst, v);
     const double squared = query.squared_norm - 2.0 * v;
-    const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_;
+    const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_.factor();
     return distance * distance;
   }
 
@@ -93,23 +92,19 @@ class ScreenSpace {
                         2.0 * product_underflow_ + 2.0 * std::max(-v, 0.0);
     const double minus = 2.0 * h * (1.0 - gamma_) + 2.0 * std::max(v, 0.0);
     const double between_images = std::sqrt(std::max(plus * kUp - minus * kDown, 0.0)) * kUp;
-    const double distance = (between_images + error) * kUp / scale_;
-    return distance * distance * kUp + distance_underflow_;
+    return scale_.limit(between_images + error);
   }
 
  private:
-  double reach(double error, double limit) const {
-    return (scale_ * std::sqrt(limit * kUp + distance_underflow_) * kUp + error) * kUp;
-  }
+  double reach(double error, double limit) const { return (scale_.reach(limit) + error) * kUp; }
 
-  double scale_;
+  ScreenScale scale_;
   double near_;
   bool whole_;  // half norms are whole numbers
   std::optional<LengthBounds> by_lengths_;
-  double likely_;              // share of an error that lies along a difference of rows
-  double gamma_;               // relative rounding error of a product of d terms and its start
-  double product_underflow_;   // its absolute error from subnormal float32 results
-  double distance_underflow_;  // absolute error of an exact distance from subnormal float64 squares
+  double likely_;             // share of an error that lies along a difference of rows
+  double gamma_;              // relative rounding error of a product of d terms and its start
+  double product_underflow_;  // its absolute error from subnormal float32 results
 };
 
 }  // namespace expansive

@@ -49,7 +49,7 @@ EXPANSIVE_HOST_DEVICE inline double query_norm(double squared_norm, double gamma
 // for the error of the database row's image.
 EXPANSIVE_HOST_DEVICE inline double image_reach(double limit, double scale, double query_error,
                                                 int64_t d) {
-  return (scale * ::sqrt(limit * kUp + distance_underflow(d)) * kUp + query_error) * kUp;
+  return (ScreenScale(scale, d).reach(limit) + query_error) * kUp;
 }
 
 // Whether every row whose screen value is at most `value`, and whose image error at most

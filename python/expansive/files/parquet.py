@@ -50,7 +50,9 @@ def features_of(
     for name in drop:
         if name not in schema.names or name == y_key:
             known = ", ".join(name for name in schema.names if name != y_key)
-            raise ValueError(f"drop names {name!r}, which is no feature; the others are {known}")
+            raise ValueError(
+                f"drop names {name!r}, which is no column of features; those are {known}"
+            )
     names = [n for n in schema.names if n != y_key and n not in index and n not in drop]
     lists = _list_columns(schema, names)
     if x_key is not None and x_key in lists:
