@@ -133,7 +133,7 @@ MUTATIONS = {
     "rounding of rows in lanes": Mutation(IMAGES, "image_error(made) + roundings", "roundings"),
     "limit of rows in lanes": Mutation(IMAGES, "std::sqrt(moved)", "0.0"),
     "limit 1 % lower": Mutation(OUTWARD, "distance * distance * kUp", "distance * distance * 0.99"),
-    "reach 1 % shorter": Mutation(
+    "reach in a screen 1 % shorter": Mutation(
         OUTWARD, "::sqrt(limit * kUp + underflow_)", "::sqrt(limit * 0.98)"
     ),
     "lengths without the query's error": Mutation(

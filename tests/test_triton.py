@@ -158,6 +158,24 @@ def test_the_block_sizes_of_every_architecture(
     assert_same_search(got, (expected[0][queries], expected[1][queries]))
 
 
+@pytest.mark.parametrize(("columns", "take"), [(1, 1), (40, 1), (40, 7), (40, 40), (200, 70)])
+def test_the_smallest_are_found_once_each(columns: int, take: int) -> None:
+    """Among ties and infinite values too, however many are taken."""
+    import torch
+
+    from expansive.backends.triton_arrays import device
+    from expansive.backends.triton_selection import smallest
+
+    rng = np.random.default_rng(0)
+    values = rng.integers(0, 9, (5, columns)).astype(np.float32)
+    values[1:3][rng.random((2, columns)) < 0.9] = np.inf
+    values[3] = np.inf
+    found = smallest(torch.from_numpy(values).to(device()), take).cpu().numpy()
+    assert all(len(set(row)) == take for row in found.tolist())
+    expected = np.sort(values, axis=1)[:, :take]
+    np.testing.assert_array_equal(np.sort(np.take_along_axis(values, found, 1), axis=1), expected)
+
+
 # ---- the screen -------------------------------------------------------------------------------
 
 

@@ -41,12 +41,11 @@ from expansive.backends.triton_neighbor_kernels import (
     refine_kernel,
     row_scales_kernel,
     screen_kernel,
-    smallest_kernel,
 )
+from expansive.backends.triton_selection import NO_ROW, merge, smallest
 from expansive.backends.triton_tiles import Tiles
 
 _GROUP = 32  # tiles of a group
-_NO_ROW = torch.iinfo(torch.int64).max  # sorts behind every row
 
 # ---- the database -----------------------------------------------------------------------------
 
@@ -129,7 +128,7 @@ class Index:
         n, place = len(queries), queries.device
         turn = torch.arange(n, device=place) if codes is None else codes.argsort(stable=True)
         distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=place)
-        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=place)
+        row = torch.full((n, k), NO_ROW, dtype=torch.int64, device=place)
         for part in torch.split(turn, self._batch(k, budget)):
             batch = self._batch_of(
                 queries[part],
@@ -137,7 +136,7 @@ class Index:
                 None if own_rows is None else self.position[own_rows[part]],
             )
             distance[part], row[part] = self._nearest(batch, k, relation, budget)
-        return distance, row.masked_fill_(row == _NO_ROW, -1)
+        return distance, row.masked_fill_(row == NO_ROW, -1)
 
     def _batch(self, k: int, budget: int) -> int:
         """Count the queries of a batch, by what their images, bounds and first candidates take."""
@@ -169,7 +168,7 @@ class Index:
         """Find the k nearest (squared distance, row) of every query of a batch."""
         n, place = len(batch.rows), batch.rows.device
         distance = torch.full((n, k), torch.inf, dtype=torch.float64, device=place)
-        row = torch.full((n, k), _NO_ROW, dtype=torch.int64, device=place)
+        row = torch.full((n, k), NO_ROW, dtype=torch.int64, device=place)
         active = torch.arange(n, device=place)
         least = self._screen(batch, relation)  # of the tiles not yet refined
         nearest = self._bounds(batch, least, active, None)
@@ -178,9 +177,9 @@ class Index:
             each = _CANDIDATE_BYTES * (self.tiles.tile + _GROUP) * len(active)
             take = min(take, len(self.tile_error), max(1, budget // each))
             # The tiles of smallest bound are in as many groups of smallest bound.
-            group = self._smallest(nearest, min(take, nearest.shape[1]))
+            group = smallest(nearest, min(take, nearest.shape[1]))
             near = self._bounds(batch, least, active, group)
-            which = self._smallest(near, take)
+            which = smallest(near, take)
             bound = near.gather(1, which)
             near.scatter_(1, which, torch.inf)
             nearest.scatter_(1, group, near.view(*group.shape, _GROUP).amin(dim=2))
@@ -189,7 +188,7 @@ class Index:
             reach = self.space.reach(distance[active, -1])[:, None]
             tile.masked_fill_((bound > reach) | (bound == torch.inf), -1)
             measured = self._refine(batch, active, tile, relation)
-            distance[active], row[active] = _merge(
+            distance[active], row[active] = merge(
                 distance[active], row[active], measured, self._rows_of(tile), k
             )
             # The one place that waits: how many queries have a tile left that could matter?
@@ -265,24 +264,6 @@ class Index:
         )
         return out
 
-    def _smallest(self, values: Tensor, take: int) -> Tensor:
-        """Give the columns of the smallest values of each row, [rows, take]."""
-        columns = triton.next_power_of_2(values.shape[1])
-        if take > _MOST_TURNS or columns > _MOST_COLUMNS:
-            return values.topk(take, dim=1, largest=False).indices
-        out = torch.empty((len(values), take), dtype=torch.int64, device=values.device)
-        rows = max(1, self.tiles.elements // columns)
-        smallest_kernel[(triton.cdiv(len(values), rows),)](
-            values,
-            out,
-            *values.shape,
-            take,
-            ROWS=rows,
-            COLUMNS=columns,
-            num_warps=max(1, columns // 1024),
-        )
-        return out
-
     def _refine(self, batch: Batch, active: Tensor, tile: Tensor, relation: str) -> Tensor:
         """Measure tiles [active, n_each]: squared distances [active, n_each * rows of a tile]."""
         t, pairs = self.tiles, self.tiles.refined
@@ -333,7 +314,6 @@ class Batch:
 
 
 _GROUPS = 32  # of tiles, whose bounds one program computes for a query
-_MOST_TURNS, _MOST_COLUMNS = 64, 8192  # of one program that looks for the smallest in turn
 _SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
 _CANDIDATE_BYTES = 48  # of a measured row, its number and selection among them; more than a bound's
 
@@ -394,42 +374,6 @@ def _finish(squares: Tensor, metric: str, dtype: torch.dtype) -> Tensor:
         squares, out, out.numel(), METRIC=metric, BLOCK=block, enable_fp_fusion=False
     )
     return out
-
-
-# ---- selection --------------------------------------------------------------------------------
-
-
-def _merge(
-    distance: Tensor, row: Tensor, more: Tensor, more_rows: Tensor, k: int
-) -> tuple[Tensor, Tensor]:
-    """Keep the k smallest (distance, row) of a list and of what was measured."""
-    distance = torch.cat([distance, more], dim=1)
-    row = torch.cat([row, more_rows], dim=1)
-    row = row.masked_fill(distance == torch.inf, _NO_ROW)
-    if distance.shape[1] > 2 * k:
-        distance, row = _narrow(distance, row, k)
-    row, turn = row.sort(dim=1)
-    distance, turn = distance.gather(1, turn).sort(dim=1, stable=True)
-    return distance[:, :k], row.gather(1, turn)[:, :k]
-
-
-def _narrow(distance: Tensor, row: Tensor, k: int) -> tuple[Tensor, Tensor]:
-    """Leave 2k candidates that hold the k smallest (distance, row).
-
-    The k smallest distances hold all below the k-th; of those equal to it, which come in any order,
-    the smallest rows are found among all.
-    """
-    nearest, place = distance.topk(k, dim=1, largest=False)
-    limit = nearest.amax(dim=1, keepdim=True)
-    below = nearest < limit
-    tied = row.masked_fill(distance != limit, _NO_ROW).topk(k, dim=1, largest=False).values
-    some = tied != _NO_ROW
-    return (
-        torch.cat(
-            [nearest.where(below, torch.inf), limit.expand_as(tied).where(some, torch.inf)], 1
-        ),
-        torch.cat([row.gather(1, place).where(below, _NO_ROW), tied], 1),
-    )
 
 
 def _round_up(n: int, step: int) -> int:
