@@ -19,6 +19,7 @@ _HostFound = tuple[NDArray[Any], NDArray[np.int64]]
 
 _SMALL_CODES = 1 << 15  # 16-bit integers are sorted by their digits
 _QUERIES_SHARE = 16  # of a device's memory that queries from the host take at a time
+_MOST_SCRATCH = 4 << 30  # bytes: blocks of more queries are no faster, and others want memory too
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,7 @@ class Index:
         place = place_of(queries if on_device else self.x.of_now())
         memory = _cuda.total_memory(place.device)
         wide = "float64" in (self.x.dtype, queries.dtype)
-        work = _Work(place, k, relation, min(memory_budget, memory // 4), wide)
+        work = _Work(place, k, relation, min(memory_budget, memory // 4, _MOST_SCRATCH), wide)
         if on_device:
             assert self.resident is not None
             return work.search(self.resident, _Queries(queries, codes, own_rows), on_device=True)
