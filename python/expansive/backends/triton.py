@@ -105,7 +105,7 @@ def build_index(
     """Make rows ready for the searches expected."""
     from expansive.backends import triton_neighbors
 
-    return triton_neighbors.build_index(x, largest, codes, metric, memory_budget)
+    return triton_neighbors.build_index(x, largest, codes, metric)
 
 
 def draw(

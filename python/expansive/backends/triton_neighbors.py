@@ -318,9 +318,7 @@ _SPARE_TILES = 4  # beyond k in the first round: nearly always the last one, too
 _CANDIDATE_BYTES = 48  # of a measured row, its number and selection among them; more than a bound's
 
 
-def build_index(
-    x: Rows, largest: float, codes: NDArray[np.int64] | None, metric: str, memory_budget: int
-) -> Index:
+def build_index(x: Rows, largest: float, codes: NDArray[np.int64] | None, metric: str) -> Index:
     """Bring the rows to the device, group them by class and make their images."""
     with beside(x):
         rows, t = upload(x), tiles(x.shape[1])

@@ -274,11 +274,11 @@ def oversample(
     """
     given = inputs.taken(method.value, k=k, enemies=enemies, expansion=expansion)
     inputs.check_target(source, labels, target, out_labels)
-    x, y = inputs.load(source, x_key, y_key, labels, "--labels", drop or ())
+    x, y = inputs.load(source, x_key, y_key, labels, "--labels", drop)
     kind = np.dtype(dtype.value) if dtype else _float_dtype(x.dtype)
     if dtype:
         inputs.check_range(x, kind)
-    columns = files.feature_columns(source, y_key, x_key, drop or ())
+    columns = files.feature_columns(source, y_key, x_key, drop)
     layout = files.Layout(x.shape, kind, y.dtype, x_key, y_key, columns)
     files.check_output(target, labels=out_labels, layout=layout)
     flat = x.reshape(len(x), -1)
@@ -324,8 +324,8 @@ def gap(
     test_labels: Annotated[Path | None, typer.Option(help="Labels of a .npy TEST.")] = None,
 ) -> None:
     """Show how far the TEST rows of each class reach outside the range of its TRAIN rows."""
-    x, y = inputs.load(train_file, x_key, y_key, train_labels, "--train-labels", drop or ())
-    test_x, test_y = inputs.load(test_file, x_key, y_key, test_labels, "--test-labels", drop or ())
+    x, y = inputs.load(train_file, x_key, y_key, train_labels, "--train-labels", drop)
+    test_x, test_y = inputs.load(test_file, x_key, y_key, test_labels, "--test-labels", drop)
     gaps = expansive.metrics.generalization_gap(
         x.reshape(len(x), -1), y, test_x.reshape(len(test_x), -1), test_y
     )

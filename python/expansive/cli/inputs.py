@@ -22,7 +22,12 @@ _JSON = """'{"cat": 500, "dog": 300}'"""
 
 
 def load(
-    path: Path, x_key: str, y_key: str, labels: Path | None, option: str, drop: Collection[str]
+    path: Path,
+    x_key: str,
+    y_key: str,
+    labels: Path | None,
+    option: str,
+    drop: Collection[str] | None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and labels; `option` is what names the labels of a .npy."""
     files.check_labels_file(path, labels, option)

@@ -7,6 +7,7 @@ import zipfile
 import zlib
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from expansive.extras import import_extra
 from expansive.files.atomic import PathLike, atomic_write, check_folder, finished
 from expansive.files.formats import READERS, SINKS, read_npy
 from expansive.files.layout import KNOWN_FILES, SUFFIXES, Layout, Write, check_layout
-from expansive.files.parquet import features_of, read_parquet
+from expansive.files.parquet import features_of
 
 _DAMAGE = (EOFError, NotImplementedError, OSError, ValueError, zipfile.BadZipFile, zlib.error)
 
@@ -58,7 +59,7 @@ def load_arrays(
     y_key: str = "y",
     *,
     labels: PathLike | None = None,
-    drop: Collection[str] = (),
+    drop: Collection[str] | None = None,
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and their labels from an array file; nothing is held twice.
 
@@ -103,12 +104,10 @@ def load_arrays(
         raise ValueError(
             f"drop names columns of a .parquet, but {os.fspath(path)!r} is none; leave it out"
         )
-    if suffix == ".parquet":
+    if labels is None:
+        read = partial(READERS[suffix], drop=drop) if drop else READERS[suffix]
         with _naming(path):
-            x, y = read_parquet(path, x_key, y_key, drop)
-    elif labels is None:
-        with _naming(path):
-            x, y = READERS[suffix](path, x_key, y_key)
+            x, y = read(path, x_key, y_key)
     else:
         with _naming(path):
             x = read_npy(path, "x", "float", mmap_mode="r")
@@ -208,7 +207,7 @@ def array_writer(
 
 
 def feature_columns(
-    path: PathLike, y_key: str = "y", x_key: str | None = None, drop: Collection[str] = ()
+    path: PathLike, y_key: str = "y", x_key: str | None = None, drop: Collection[str] | None = None
 ) -> list[str] | str | None:
     """Names of the features in a ``.parquet`` file; None for the formats that have none.
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from expansive.extras import import_extra
 from expansive.files.atomic import PathLike
 from expansive.files.layout import Layout, Write, named
-from expansive.files.parquet import parquet_sink
+from expansive.files.parquet import parquet_sink, read_parquet
 
 _NOT_OF_NUMPY = ("BF16", "F8_E4M3", "F8_E5M2")
 """Element types of safetensors that NumPy lacks."""
@@ -150,10 +150,13 @@ def _safetensors_sink(path: Path, layout: Layout, labels: Path | None) -> Iterat
         stream.write(np.concatenate(kept).data)
 
 
-READERS: dict[str, Callable[[PathLike, str, str], tuple[NDArray[Any], NDArray[Any]]]] = {
+READERS: dict[str, Callable[..., tuple[NDArray[Any], NDArray[Any]]]] = {
     ".npz": _read_npz,
     ".safetensors": _read_safetensors,
+    ".parquet": read_parquet,
 }
+"""By path, `x_key` and `y_key`; that of ``.parquet`` also by the columns to `drop`."""
+
 SINKS: dict[str, Callable[[Path, Layout, Path | None], AbstractContextManager[Write]]] = {
     ".npz": _npz_sink,
     ".npy": _npy_sink,

@@ -21,7 +21,7 @@ _UNEVEN = "Expected all lists to be of size"
 
 
 def read_parquet(
-    path: PathLike, x_key: str, y_key: str, drop: Collection[str] = ()
+    path: PathLike, x_key: str, y_key: str, drop: Collection[str] | None = None
 ) -> tuple[NDArray[Any], NDArray[Any]]:
     """Read rows and labels: the lists of one column, or every column but labels and `drop`."""
     parquet = import_extra("pyarrow.parquet", "train")
@@ -39,7 +39,7 @@ def read_parquet(
 
 
 def features_of(
-    schema: Any, y_key: str, x_key: str | None, drop: Collection[str] = ()
+    schema: Any, y_key: str, x_key: str | None, drop: Collection[str] | None = None
 ) -> list[str] | str:
     """Name the columns that are features, or the one column whose lists are the rows.
 
@@ -47,13 +47,14 @@ def features_of(
     be named by `x_key` where it is not alone; an `x_key` of None is for the only one there is.
     """
     index = (schema.pandas_metadata or {}).get("index_columns", [])
-    for name in drop:
+    dropped = drop or ()
+    for name in dropped:
         if name not in schema.names or name == y_key:
             known = ", ".join(name for name in schema.names if name != y_key)
             raise ValueError(
                 f"drop names {name!r}, which is no column of features; those are {known}"
             )
-    names = [n for n in schema.names if n != y_key and n not in index and n not in drop]
+    names = [n for n in schema.names if n != y_key and n not in index and n not in dropped]
     lists = _list_columns(schema, names)
     if x_key is not None and x_key in lists:
         return x_key
