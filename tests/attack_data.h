@@ -157,6 +157,11 @@ Attack far_out(Random& random) {
   return {"far out", rows_far_out(random, 16, 5, 10, 40.0, 4), 3, {}, 5};
 }
 
+// The same, but so little outside that whole elements would hold the rows, and not their sums.
+Attack a_little_far_out(Random& random) {
+  return {"a little far out", rows_far_out(random, 16, 5, 10, 8.0, 1), 3, {}, 5};
+}
+
 Attack subnormal_rows(Random& random) {
   return {"subnormal rows",
           make(300, 8, [&](int64_t, int64_t) { return whole(random, -9, 9) * 0x1p-149; }), 5};
@@ -391,6 +396,7 @@ std::vector<Attack> packed_attacks() {
           huge_offset(random),
           whole_ties(random),
           far_out(random),
+          a_little_far_out(random),
           subnormal_rows(random),
           aligned_roundings_in_line(random),
           aligned_sums(random),

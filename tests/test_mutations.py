@@ -27,6 +27,7 @@ UNITS = (
     "direct",
     "extent",
     "images",
+    "joint_estimates",
     "kernels_coarse",
     "kernels_generic",
     "nearest",

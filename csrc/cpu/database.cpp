@@ -59,12 +59,13 @@ int64_t count_searched(const Grouping& grouping, Relation relation) {
 // Bytes only for some k, and only where they pay or the caller's environment asks for them.
 Screening choose_screening(const Rows& rows, const Kernels& best,
                            const std::vector<double>& row_scales, const Extent& extent,
-                           double largest, int64_t k, int64_t searched, int threads,
+                           double largest, const Screened& screened, int threads,
                            Interrupt& interrupt) {
-  const bool may_pay = k > 0 && (isa_is_given() || bytes_may_pay(searched, rows.d, k));
+  const bool may_pay = screened.k > 0 && (isa_is_given() || bytes_may_pay(screened));
   if (best.finer != nullptr && may_pay && rows.d <= best.elements.most_features) {
-    const Roughness found = find_roughness(rows, best, row_scales, extent, k, threads, interrupt);
-    const bool pays = isa_is_given() || bytes_pay(found, searched, rows.d, k);
+    const Roughness found =
+        find_roughness(rows, best, row_scales, extent, screened.k, threads, interrupt);
+    const bool pays = isa_is_given() || bytes_pay(found, screened);
     if (found.scale > 0.0 && pays) {
       Screening by_bytes{&best, found.scale};
       if (found.by_lengths) {
@@ -117,11 +118,11 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
     largest = 1.0;
   }
   const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
-  const int64_t searched = count_searched(grouping, expected.relation);
   const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
+  const Screened screened{count_searched(grouping, expected.relation), rows.d,
+                          may_be_rough ? expected.k : 0, estimates_jointly(rows, metric)};
   const auto [table, scale, by_lengths] =
-      choose_screening(rows, best, row_scales, extent, largest, may_be_rough ? expected.k : 0,
-                       searched, threads, interrupt);
+      choose_screening(rows, best, row_scales, extent, largest, screened, threads, interrupt);
   const Kernels& chosen = *table;
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;

@@ -31,6 +31,14 @@ constexpr bool fits_floats(DType dtype, Metric metric) {
   return dtype != DType::float64 && metric != Metric::cosine;
 }
 
+// Whether rows are long and no cache holds them: then reading them is most of what estimates cost,
+// and those of many queries are made together (joint_estimates.h).
+constexpr bool estimates_jointly(const Rows& rows, Metric metric) {
+  constexpr int64_t kLong = 4096, kCache = 32 << 20;  // bytes
+  const int64_t row_bytes = rows.d * size_of(rows.dtype);
+  return fits_floats(rows.dtype, metric) && row_bytes >= kLong && rows.n * row_bytes > kCache;
+}
+
 // Up to so many queries, looking at all rows as they are is faster than packing them.
 constexpr int64_t few_queries(DType dtype, Metric metric) {
   return fits_floats(dtype, metric) ? 16 : 4;
@@ -55,6 +63,7 @@ struct Database {
   int dtype() const { return static_cast<int>(rows.dtype); }
   int64_t image_bytes() const { return bytes ? bytes->bytes() : 0; }
   bool fits_floats() const { return expansive::fits_floats(rows.dtype, metric); }
+  bool estimates_jointly() const { return expansive::estimates_jointly(rows, metric); }
   int64_t box_dims() const { return std::min(kBoxDims, images.length()); }
 
   // Makes the images of `count` rows of one type, for both screens.

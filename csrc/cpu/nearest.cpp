@@ -94,25 +94,29 @@ float Nearest::make_room(CandidateList& list, double seen) {
 // A list is short at first, so that the first guesses come soon; one that pruning has not emptied
 // gets all of its length.
 void Nearest::lengthen(CandidateList& list) const {
-  const int64_t length = list_length(*database_, k_);
-  if (!is_crowded(list)) {
+  const int64_t length = list_length(*database_, k_), longest = longest_list(*database_, k_);
+  if (is_crowded(list)) {
+    list.full = std::min(longest, std::max(length, 2 * list.count));
+  } else if (list.full < length || !database_->estimates_jointly()) {
     list.full = std::min(length, list.full * 4 / 3);
-  } else {
-    list.full = list.full < length ? length : std::min(longest_list(*database_, k_), list.full * 2);
   }
 }
 
-bool Nearest::settle(CandidateList& list) {
+CandidateList Nearest::take_undecided(CandidateList& list) {
   keep_related(list);
+  CandidateList undecided = list;
   if (bytes_.space != nullptr) {
     rescreen_all(list);
-    refine_kept();
+    undecided = kept_.all();
+    kept_.count = 0;
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
-    refine(list);
+    prune(undecided, screen_, panels_->negated_half_norms() - panels_->first());
   }
-  return may_guess_ && guess_ > screen_.threshold;
+  list.count = 0;
+  return undecided;
 }
+
+bool Nearest::has_guessed_too_much() const { return may_guess_ && guess_ > screen_.threshold; }
 
 float Nearest::squared_reach() const {
   constexpr double kBoxRounding = 0x1p-18;  // of a box's distance, in float32
@@ -212,27 +216,32 @@ float Nearest::guess(const CandidateList& list, double seen) const {
   return screen_.threshold_at(find_cutoff(list, rank));
 }
 
-// Measures what reaches the threshold of the screen that the list's values are of, the best first.
-// Of many more than k that it cannot tell from those, float32 can exclude most.
 void Nearest::refine(CandidateList& list) {
-  if (list.count == 0) return;
-  // Where few more than k are left, finding the best of them takes longer than measuring all.
+  if (!measure_some(list)) return;
+  estimate(list);
+  measure_estimated(list);
+}
+
+// By the threshold of the screen that the values are of. Of many more than k that it cannot tell
+// from those, float32 can exclude most; of few more, finding the best takes longer than measuring
+// all.
+bool Nearest::measure_some(CandidateList& undecided) {
   constexpr int64_t kFewElements = 4096;
-  const bool all_at_once = (list.count - k_) * (database_->rows.d + 32) <= kFewElements;
+  const bool all_at_once = (undecided.count - k_) * (database_->rows.d + 32) <= kFewElements;
   const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
-  if (!all_at_once && list.count > 2 * k_ && may_estimate()) {
-    const double* query = widen();
-    take_best(list, k_, threshold,
-              [this, query](const CandidateList& some) { measure(some, query); });
-    thread_local std::vector<uint32_t> rows;
-    rows.resize(static_cast<size_t>(list.count));
-    std::transform(list.columns, list.columns + list.count, rows.begin(), [this](uint32_t column) {
-      return static_cast<uint32_t>(database_->grouping.row(column));
-    });
-    estimate(list, rows.data());
-    return measure_best_first(list, k_, estimates_.threshold);
+  if (all_at_once || undecided.count <= 2 * k_ || !may_estimate()) {
+    measure_best_first(undecided, all_at_once ? undecided.count : k_, threshold);
+    return false;
   }
-  measure_best_first(list, all_at_once ? list.count : k_, threshold);
+  const double* query = widen();
+  take_best(undecided, k_, threshold,
+            [this, query](const CandidateList& some) { measure(some, query); });
+  return undecided.count > 0;
+}
+
+void Nearest::measure_estimated(CandidateList& estimated) {
+  keep_from(estimated, estimates_.threshold);
+  measure_best_first(estimated, k_, estimates_.threshold);
 }
 
 void Nearest::measure_best_first(CandidateList& list, int64_t best, const float& threshold) {
@@ -260,11 +269,16 @@ const double* Nearest::widen() const {
 // The same in float32, to a multiple of kMostFloats.
 const float* Nearest::widen_to_float() const {
   thread_local std::vector<float> widened;
-  const double* query = widen();
-  widened.assign(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)), 0.0f);
-  std::transform(query, query + database_->rows.d, widened.begin(),
-                 [](double v) { return static_cast<float>(v); });
+  widened.resize(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)));
+  widen_to_float(widened.data());
   return widened.data();
+}
+
+void Nearest::widen_to_float(float* out) const {
+  const double* query = widen();
+  const int64_t d = database_->rows.d;
+  std::transform(query, query + d, out, [](double v) { return static_cast<float>(v); });
+  std::fill(out + d, out + round_up(d, kMostFloats), 0.0f);
 }
 
 void Nearest::look_at(Range positions) {
@@ -283,18 +297,29 @@ void Nearest::look_at_related(Range positions) {
   CandidateList list = looked_at.room(positions.end - positions.begin);
   std::fill_n(list.values, list.count, 0.0f);
   std::iota(list.columns, list.columns + list.count, static_cast<uint32_t>(positions.begin));
-  if (may_estimate()) estimate(list, database_->grouping.rows().data() + positions.begin);
+  if (may_estimate()) {
+    estimate(list, widen_to_float(), database_->grouping.rows().data() + positions.begin);
+  }
   keep_related(list);
-  measure_best_first(list, k_, estimates_.threshold);
+  measure_estimated(list);
 }
 
-// Makes the values of a list those of estimates in float32, of the rows given, and drops what they
-// exclude.
-void Nearest::estimate(CandidateList& list, const uint32_t* rows) {
+void Nearest::estimate(const CandidateList& some) const { estimate(some, widen_to_float()); }
+
+void Nearest::estimate(const CandidateList& some, const float* query) const {
+  thread_local std::vector<uint32_t> rows;
+  rows.resize(static_cast<size_t>(some.count));
+  std::transform(some.columns, some.columns + some.count, rows.begin(), [this](uint32_t column) {
+    return static_cast<uint32_t>(database_->grouping.row(column));
+  });
+  estimate(some, query, rows.data());
+}
+
+// The same, of the rows given.
+void Nearest::estimate(const CandidateList& some, const float* query, const uint32_t* rows) const {
   database_->kernels->estimate_rows[database_->dtype()](
-      {widen_to_float(), database_->rows.data, database_->rows.d, rows, list.count, list.values});
-  for (int64_t i = 0; i < list.count; ++i) list.values[i] = -list.values[i];
-  keep_from(list, estimates_.threshold);
+      {query, database_->rows.data, database_->rows.d, rows, some.count, some.values});
+  for (int64_t i = 0; i < some.count; ++i) some.values[i] = -some.values[i];
 }
 
 // Whether float32 holds the query and the rows as they are.

@@ -57,9 +57,14 @@ struct Found {
 inline int64_t list_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 472 : 2 * k + 32;
 }
-// Where the screen cannot tell candidates apart, more of them are estimated at a time.
+// Where the screen cannot tell candidates apart, more of them are estimated at a time; where
+// reading rows is slow, all of them at the end, jointly with those of other queries
+// (joint_estimates.h).
 inline int64_t longest_list(const Database& database, int64_t k) {
-  return std::max<int64_t>(list_length(database, k), 4 * k + 472);
+  constexpr int64_t kLong = 16384;
+  const int64_t at_a_time = 4 * k + 472;
+  return database.estimates_jointly() ? std::max(at_a_time, std::min(16 * k + 472, kLong))
+                                      : at_a_time;
 }
 inline int64_t first_list_length(const Database& database, int64_t k) {
   constexpr int64_t kShort = 32;
@@ -153,9 +158,20 @@ class Nearest {
   // Make room in a list, with the given share of the stretch seen. Returns the threshold to go on
   // with.
   float make_room(CandidateList& list, double seen);
-  // The stretch is over: refine what is left. True if some guess went too far: screen it all again,
-  // from the threshold that `begin_again` returns.
-  bool settle(CandidateList& list);
+  // The stretch is over: empties a list, and gives what must be refined. Until `make_room` is next
+  // called.
+  CandidateList take_undecided(CandidateList& list);
+  // Measures the best of them, or all. True if some are left, which are to be estimated first.
+  bool measure_some(CandidateList& undecided);
+  // The query, in as many float32 as estimates take.
+  void widen_to_float(float* out) const;
+  // Makes the values of some candidates estimates.
+  void estimate(const CandidateList& some) const;
+  void estimate(const CandidateList& some, const float* query) const;
+  // Measures what may be near by estimates.
+  void measure_estimated(CandidateList& estimated);
+  // Some guess went too far: screen it all again, from the threshold that `begin_again` returns.
+  bool has_guessed_too_much() const;
   float begin_again();
 
   // Instead of all that, for the rows at some positions: estimates those that are related, and
@@ -189,7 +205,7 @@ class Nearest {
   float guess(const CandidateList& list, double seen) const;
   void refine(CandidateList& list);
   void refine_kept();
-  void estimate(CandidateList& list, const uint32_t* rows);
+  void estimate(const CandidateList& some, const float* query, const uint32_t* rows) const;
   void measure_best_first(CandidateList& list, int64_t best, const float& threshold);
   const double* widen() const;
   const float* widen_to_float() const;

@@ -24,8 +24,8 @@
 namespace expansive {
 namespace {
 
-constexpr int64_t kBlockBytes = 512 << 10;  // of query images
-constexpr int64_t kBlockQueries = 384;
+constexpr int64_t kBlockBytes = 1 << 20;  // of query images
+constexpr int64_t kBlockQueries = 512;
 
 template <typename T>
 void write(const std::vector<Neighbor>& nearest, Metric metric, int64_t k, T* distance,

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "cpu/integers.h"
+#include "cpu/joint_estimates.h"
 #include "cpu/visits.h"
 
 namespace expansive {
@@ -27,7 +28,8 @@ int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   // While a list is screened again, the kept candidates lie beside the whole list.
   const int64_t kept = plan.database.bytes ? list_storage(plan) : 0;
   return (list_storage(plan) + kept + kept_length(plan.database, plan.k)) * 8 +
-         std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
+         joint_estimate_bytes(plan.database) + std::min(plan.k, plan.database.rows.n) * 16 +
+         plan.database.images.words() * 4 + reach +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
@@ -149,14 +151,27 @@ void QueryBlock::screen_related(int64_t tile, const Panels& panels, Range some, 
 
 // Finishes every query; those that must be screened again are left with a threshold to do so.
 bool QueryBlock::settle(Interrupt& interrupt, int worker) {
-  bool again = false;
+  std::vector<int64_t> unsettled;
+  std::vector<ToEstimate> left;
   for (int64_t i = 0; i < size(); ++i) {
     interrupt.check(worker);
+    if (thresholds_[static_cast<size_t>(i)] == kNever) continue;
     Nearest& nearest = nearest_[static_cast<size_t>(i)];
-    const bool unsettled = thresholds_[static_cast<size_t>(i)] != kNever &&
-                           nearest.settle(lists_[static_cast<size_t>(i)]);
-    set_threshold(i, unsettled ? nearest.begin_again() : kNever);
-    again = again || unsettled;
+    CandidateList undecided = nearest.take_undecided(lists_[static_cast<size_t>(i)]);
+    if (nearest.measure_some(undecided)) left.push_back({&nearest, undecided});
+    unsettled.push_back(i);
+  }
+  estimate_jointly(plan_.database, left, interrupt, worker);
+  for (ToEstimate& one : left) {
+    interrupt.check(worker);
+    one.nearest->measure_estimated(one.candidates);
+  }
+  bool again = false;
+  for (const int64_t i : unsettled) {
+    Nearest& nearest = nearest_[static_cast<size_t>(i)];
+    const bool guessed = nearest.has_guessed_too_much();
+    set_threshold(i, guessed ? nearest.begin_again() : kNever);
+    again = again || guessed;
   }
   return again;
 }

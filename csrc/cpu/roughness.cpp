@@ -20,9 +20,9 @@ constexpr int64_t kRowsPerFarOne = 50;     // finer steps for all are worth draw
 constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite place
 
 // Costs relative to what bytes save of a feature of a pair: of a candidate beyond the k nearest,
-// alone and for each feature, with what the many cost that come before the first limits. Those are
-// fewer for each of more neighbours.
-constexpr double kCandidate = 80'000.0, kCandidateFeature = 200.0;
+// alone and for each feature (less where rows are read for many queries at once), with what the
+// many cost that come before the first limits. Those are fewer for each of more neighbours.
+constexpr double kCandidate = 80'000.0, kCandidateFeature = 200.0, kJointFeature = 40.0;
 constexpr double kUsualK = 10.0, kFewer = 0.4;
 constexpr double kFewestCandidates = 3.0;  // beyond the k nearest, of rows that are worth a look
 
@@ -108,12 +108,13 @@ double count_within(const std::vector<std::vector<double>>& squared,
   return static_cast<double>(within) / static_cast<double>(squared.size());
 }
 
-// Beyond the k nearest, that cost as much as what screening n rows of d features by bytes saves.
-double most_candidates(int64_t n, int64_t d, int64_t k) {
-  const double features = static_cast<double>(d);
-  const double cost = (kCandidate + kCandidateFeature * features) /
-                      std::pow(static_cast<double>(k) / kUsualK, kFewer);
-  return features * static_cast<double>(n) / cost;
+// Beyond the k nearest, that cost as much as what screening by bytes saves.
+double most_candidates(const Screened& screened) {
+  const double features = static_cast<double>(screened.d);
+  const double each = screened.jointly ? kJointFeature : kCandidateFeature;
+  const double cost =
+      (kCandidate + each * features) / std::pow(static_cast<double>(screened.k) / kUsualK, kFewer);
+  return features * static_cast<double>(screened.n) / cost;
 }
 
 }  // namespace
@@ -146,12 +147,12 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
   return {scale, within / share, error, by_lengths};
 }
 
-bool bytes_pay(const Roughness& roughness, int64_t n, int64_t d, int64_t k) {
-  return roughness.candidates - static_cast<double>(k) < most_candidates(n, d, k);
+bool bytes_pay(const Roughness& roughness, const Screened& screened) {
+  return roughness.candidates - static_cast<double>(screened.k) < most_candidates(screened);
 }
 
-bool bytes_may_pay(int64_t n, int64_t d, int64_t k) {
-  return most_candidates(n, d, k) > kFewestCandidates;
+bool bytes_may_pay(const Screened& screened) {
+  return most_candidates(screened) > kFewestCandidates;
 }
 
 }  // namespace expansive

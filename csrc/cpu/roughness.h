@@ -23,10 +23,19 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
                          const std::vector<double>& row_scales, const Extent& extent, int64_t k,
                          int threads, Interrupt& interrupt);
 
-// Whether that many candidates cost less than what screening n rows of d features by bytes saves.
-bool bytes_pay(const Roughness& roughness, int64_t n, int64_t d, int64_t k);
+// What decides how many candidates are too many: k neighbours among n rows of d features, of which
+// some are perhaps estimated for many queries at once (joint_estimates.h).
+struct Screened {
+  int64_t n;
+  int64_t d;
+  int64_t k;
+  bool jointly;
+};
+
+// Whether that many candidates cost less than what screening by bytes saves.
+bool bytes_pay(const Roughness& roughness, const Screened& screened);
 
 // Whether it can, whatever the rows; if not, they need not be sampled.
-bool bytes_may_pay(int64_t n, int64_t d, int64_t k);
+bool bytes_may_pay(const Screened& screened);
 
 }  // namespace expansive
