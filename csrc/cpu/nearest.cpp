@@ -92,7 +92,7 @@ float Nearest::make_room(CandidateList& list, double seen) {
 }
 
 // A list is short at first, so that the first guesses come soon; one that pruning has not emptied
-// gets all of its length.
+// gets all of its length, and keeps it where candidates had better wait for those of other queries.
 void Nearest::lengthen(CandidateList& list) const {
   const int64_t length = list_length(*database_, k_), longest = longest_list(*database_, k_);
   if (is_crowded(list)) {
