@@ -110,12 +110,11 @@ def test_sums_of_bytes_stay_within_their_bits() -> None:
             assert_same_search(ex.neighbors(x, None, 1, "any"), expected, name)
 
 
-def assert_found_by_all(x: NDArray[Any], k: int, queries: NDArray[np.int64] | None = None) -> None:
-    expected = ex.neighbors(x, None, k, "any", queries=queries, backend="reference")
+def assert_found_by_all(x: NDArray[Any], k: int) -> None:
+    expected = ex.neighbors(x, None, k, "any", backend="reference")
     for name in ISAS:
         with isa(name):
-            got = ex.neighbors(x, None, k, "any", queries=queries, backend="cpu")
-        assert_same_search(got, expected, name)
+            assert_same_search(ex.neighbors(x, None, k, "any", backend="cpu"), expected, name)
 
 
 @pytest.mark.parametrize("size", [1e-300, 1e-150, 1.0, 1e120])
@@ -141,8 +140,7 @@ def test_rows_farther_from_each_other_than_from_the_centre_are_screened(length: 
     x = rng.standard_normal((3000, 300)).astype(np.float32)
     x[::50] *= length
     x[1::97] = x[0] + 0.1 * rng.standard_normal(300)
-    some = [np.arange(0, 3000, 50), np.arange(1, 3000, 97), np.arange(2, 3000, 10)]
-    assert_found_by_all(x, 10, np.concatenate(some))
+    assert_found_by_all(x, 10)
 
 
 @pytest.mark.parametrize("lengths", [(127.498, 127.7, 127.51), (127.51, 127.3, 127.498)])

@@ -10,7 +10,7 @@ namespace {
 
 constexpr int64_t kPartBytes = 2 << 20;  // a cache holds them, beside what is read of the queries
 
-// Whether a row is wanted so often that to read all of them once is less.
+// Whether so many rows are wanted that some are by several queries.
 bool shares_rows(const Database& database, const std::vector<ToEstimate>& all) {
   if (!database.estimates_jointly()) return false;
   int64_t wanted = 0;
