@@ -13,26 +13,46 @@
 namespace expansive {
 namespace {
 
-// Several rows at once: their sums do not wait for each other.
-template <int kRows, typename T>
-inline void estimate(const float* query, const T* const* rows, int64_t d, float* out) {
-  Floats sums[kRows];
-  for (int r = 0; r < kRows; ++r) sums[r] = zero_floats();
-  int64_t j = 0;
-  for (; j + kFloats <= d; j += kFloats) {
-    const Floats part = load_floats(query + j);
+// Of some rows at once, or of some parts of each: sums that do not wait for each other. `rest` is
+// what is left of the query after whole vectors.
+template <int kRows, int kParts, typename T>
+[[gnu::always_inline]] inline void estimate(const float* query, const float* rest,
+                                            const T* const* rows, int64_t d, float* out) {
+  Floats sums[kRows][kParts];
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 0; p < kParts; ++p) sums[r][p] = zero_floats();
+  }
+  const auto add_vector = [&](int p, int64_t at) {
+    const Floats part = load_floats(query + at);
     for (int r = 0; r < kRows; ++r) {
-      sums[r] = add_squared_difference(part, load_floats(rows[r] + j), sums[r]);
+      sums[r][p] = add_squared_difference(part, load_floats(rows[r] + at), sums[r][p]);
     }
+  };
+  int64_t j = 0;
+  for (; j + kParts * kFloats <= d; j += kParts * kFloats) {
+    for (int p = 0; p < kParts; ++p) add_vector(p, j + p * kFloats);
+  }
+  if (kParts > 1) {
+    for (; j + kFloats <= d; j += kFloats) add_vector(0, j);
   }
   if (j < d) {
-    const Floats part = load_floats(query + j);
     for (int r = 0; r < kRows; ++r) {
-      sums[r] = add_squared_difference(
-          part, load_floats(Tail<kFloats, T>(rows[r] + j, d - j).values), sums[r]);
+      const Tail<kFloats, T> tail(rows[r] + j, d - j);
+      sums[r][0] = add_squared_difference(load_floats(rest), load_floats(tail.values), sums[r][0]);
     }
   }
-  for (int r = 0; r < kRows; ++r) out[r] = sum_of(sums[r]);
+  for (int r = 0; r < kRows; ++r) {
+    for (int p = 1; p < kParts; ++p) sums[r][0] = add(sums[r][0], sums[r][p]);
+    out[r] = sum_of(sums[r][0]);
+  }
+}
+
+template <typename T>
+void to_floats(const void* row, int64_t d, float* out) {
+  const T* x = static_cast<const T*>(row);
+  int64_t j = 0;
+  for (; j + kFloats <= d; j += kFloats) store_floats<false>(out + j, load_floats(x + j));
+  for (; j < d; ++j) out[j] = to_float(x[j]);
 }
 
 template <typename T>
@@ -43,6 +63,8 @@ void estimate_rows(const EstimateTask& task) {
   const auto row = [&](int64_t at) {
     return static_cast<const T*>(task.rows) + task.picked[at] * task.d;
   };
+  const int64_t whole = task.d / kFloats * kFloats;
+  const Tail<kFloats, float> rest(task.query + whole, task.d - whole);
   const int64_t groups = task.count / kRows;
   visit_ahead(
       groups, rows_ahead(kBytesAhead, size * kRows, 8),
@@ -52,11 +74,12 @@ void estimate_rows(const EstimateTask& task) {
       [&](int64_t group) {
         const T* rows[kRows];
         for (int r = 0; r < kRows; ++r) rows[r] = row(group * kRows + r);
-        estimate<kRows>(task.query, rows, task.d, task.squared_distances + group * kRows);
+        estimate<kRows, 1>(task.query, rest.values, rows, task.d,
+                           task.squared_distances + group * kRows);
       });
   for (int64_t i = groups * kRows; i < task.count; ++i) {
     const T* const rows[] = {row(i)};
-    estimate<1>(task.query, rows, task.d, task.squared_distances + i);
+    estimate<1, 8>(task.query, rest.values, rows, task.d, task.squared_distances + i);
   }
 }
 

@@ -120,15 +120,13 @@ struct RefineTask {
 
 // Some rows of a matrix against one query, in float32: see estimate.h.
 struct EstimateTask {
-  const float* query;  // padded with zeros to a multiple of kMostFloats
+  const float* query;
   const void* rows;
   int64_t d;
   const uint32_t* picked;  // numbers of the rows
   int64_t count;
   float* squared_distances;  // [count]
 };
-
-inline constexpr int64_t kMostFloats = 16;  // of a register
 
 // The first three random words of some synthetic rows: see random.h.
 struct DrawTask {
@@ -178,7 +176,9 @@ struct Kernels {
                             double limit);
   // The same for rows from anywhere in memory.
   void (*refine_rows[kDTypes])(const RefineTask&);
-  // About the squared distances, in float32, of rows of 16 or 32 bits; null for float64.
+  // For rows of 16 or 32 bits, null for float64: a row in float32, and about the squared distances
+  // of rows.
+  void (*to_floats[kDTypes])(const void* row, int64_t d, float* out);
   void (*estimate_rows[kDTypes])(const EstimateTask&);
   // Passes over candidate lists: see lists.h.
   float (*find_cutoff)(const float* values, int64_t count, int64_t wanted);

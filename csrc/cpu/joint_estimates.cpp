@@ -2,51 +2,102 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <utility>
 
 #include "cpu/integers.h"
 
 namespace expansive {
 namespace {
 
-constexpr int64_t kPartBytes = 2 << 20;  // a cache holds them, beside what is read of the queries
+// Which queries want each row: their numbers, row after row.
+class Wanted {
+ public:
+  Wanted(int64_t n, const std::vector<ToEstimate>& all) : ends_(static_cast<size_t>(n)) {
+    for (const ToEstimate& one : all) {
+      const CandidateList& list = one.candidates;
+      for (int64_t i = 0; i < list.count; ++i) ++ends_[list.columns[i]];
+    }
+    uint32_t before = 0;
+    for (uint32_t& end : ends_) before += std::exchange(end, before);
+    queries_.resize(before);
+    for (size_t query = 0; query < all.size(); ++query) {
+      const CandidateList& list = all[query].candidates;
+      for (int64_t i = 0; i < list.count; ++i) {
+        queries_[ends_[list.columns[i]]++] = static_cast<uint32_t>(query);
+      }
+    }
+  }
+
+  const uint32_t* begin(int64_t position) const {
+    return queries_.data() + (position == 0 ? 0 : ends_[static_cast<size_t>(position) - 1]);
+  }
+  const uint32_t* end(int64_t position) const {
+    return queries_.data() + ends_[static_cast<size_t>(position)];
+  }
+
+ private:
+  std::vector<uint32_t> ends_;  // of each position's queries among all
+  std::vector<uint32_t> queries_;
+};
 
 // Whether so many rows are wanted that some are by several queries.
 bool shares_rows(const Database& database, const std::vector<ToEstimate>& all) {
-  if (!database.estimates_jointly()) return false;
   int64_t wanted = 0;
   for (const ToEstimate& one : all) wanted += one.candidates.count;
   return 2 * wanted > database.rows.n;
 }
 
-// Orders candidates by the part of `length` positions they lie in. Their values are not kept.
-void order_by_part(const CandidateList& list, int64_t length, std::vector<int64_t>& starts) {
-  thread_local std::vector<uint32_t> columns;
-  columns.assign(list.columns, list.columns + list.count);
-  std::fill(starts.begin(), starts.end(), 0);
-  for (const uint32_t column : columns) ++starts[static_cast<size_t>(column / length) + 1];
-  for (size_t part = 1; part < starts.size(); ++part) starts[part] += starts[part - 1];
-  for (const uint32_t column : columns) {
-    list.columns[starts[static_cast<size_t>(column / length)]++] = column;
+// The rows as they pass by. Distances are the same from either end: a row takes the place of a
+// query, and the queries those of rows.
+class PassingRows {
+ public:
+  PassingRows(const Database& database, const std::vector<ToEstimate>& all)
+      : database_(database),
+        d_(database.rows.d),
+        queries_(all.size() * static_cast<size_t>(d_)),
+        row_(static_cast<size_t>(d_)),
+        estimates_(all.size()) {
+    for (size_t i = 0; i < all.size(); ++i) {
+      all[i].nearest->to_floats(queries_.data() + static_cast<int64_t>(i) * d_);
+    }
   }
-}
 
-// The candidates from number `from` on that lie before position `end`.
-CandidateList next_before(const CandidateList& list, int64_t from, int64_t end) {
-  int64_t to = from;
-  while (to < list.count && list.columns[to] < end) ++to;
-  return {list.values + from, list.columns + from, to - from, to - from};
-}
+  // Estimates between the row at a position and some queries.
+  const float* estimate(int64_t position, const uint32_t* queries, int64_t count) {
+    database_.kernels->estimate_rows[static_cast<int>(DType::float32)](
+        {row(position), queries_.data(), d_, queries, count, estimates_.data()});
+    return estimates_.data();
+  }
 
-int64_t floats_of_query(const Database& database) { return round_up(database.rows.d, kMostFloats); }
+ private:
+  // In float32; until the next.
+  const float* row(int64_t position) {
+    const void* row = database_.rows.row(database_.grouping.row(position));
+    if (database_.rows.dtype == DType::float32) return static_cast<const float*>(row);
+    database_.kernels->to_floats[database_.dtype()](row, d_, row_.data());
+    return row_.data();
+  }
+
+  const Database& database_;
+  int64_t d_;
+  std::vector<float> queries_;
+  std::vector<float> row_;
+  std::vector<float> estimates_;
+};
 
 }  // namespace
 
-int64_t joint_estimate_bytes(const Database& database) {
-  return database.estimates_jointly() ? floats_of_query(database) * 4 : 0;
+int64_t joint_estimate_bytes(const SearchPlan& plan) {
+  if (!plan.estimates_jointly()) return 0;
+  // A candidate's query; and there are at most twice as many rows, of each where its queries end.
+  constexpr int64_t kOfCandidate = 4 + 2 * 4;
+  return longest_list(plan.k, true) * kOfCandidate + plan.database.rows.d * 4 +
+         static_cast<int64_t>(sizeof(ToEstimate));
 }
 
-void estimate_jointly(const Database& database, const std::vector<ToEstimate>& all,
-                      Interrupt& interrupt, int worker) {
+void estimate_jointly(const Database& database, std::vector<ToEstimate>& all, Interrupt& interrupt,
+                      int worker) {
+  constexpr int64_t kBetweenChecks = 1024;
   if (!shares_rows(database, all)) {
     for (const ToEstimate& one : all) {
       interrupt.check(worker);
@@ -54,22 +105,20 @@ void estimate_jointly(const Database& database, const std::vector<ToEstimate>& a
     }
     return;
   }
-  const int64_t row_bytes = database.rows.d * size_of(database.rows.dtype);
-  const int64_t length = std::max<int64_t>(1, kPartBytes / row_bytes);
-  const int64_t parts = divide_up(database.rows.n, length), stride = floats_of_query(database);
-  std::vector<int64_t> starts(static_cast<size_t>(parts) + 1), next(all.size(), 0);
-  std::vector<float> queries(all.size() * static_cast<size_t>(stride));
-  const auto query = [&](size_t i) { return queries.data() + static_cast<int64_t>(i) * stride; };
-  for (size_t i = 0; i < all.size(); ++i) {
-    all[i].nearest->widen_to_float(query(i));
-    order_by_part(all[i].candidates, length, starts);
-  }
-  for (int64_t part = 0; part < parts; ++part) {
-    interrupt.check(worker);
-    for (size_t i = 0; i < all.size(); ++i) {
-      const CandidateList some = next_before(all[i].candidates, next[i], (part + 1) * length);
-      all[i].nearest->estimate(some, query(i));
-      next[i] += some.count;
+  const Wanted wanted(database.rows.n, all);
+  PassingRows rows(database, all);
+  for (ToEstimate& one : all) one.candidates.count = 0;  // `wanted` has them
+  for (int64_t position = 0; position < database.rows.n; ++position) {
+    if (position % kBetweenChecks == 0) interrupt.check(worker);
+    const uint32_t* queries = wanted.begin(position);
+    const int64_t count = wanted.end(position) - queries;
+    if (count == 0) continue;
+    const float* estimates = rows.estimate(position, queries, count);
+    for (int64_t i = 0; i < count; ++i) {
+      ToEstimate& one = all[queries[i]];
+      if (-estimates[i] < one.nearest->least_estimate()) continue;
+      one.candidates.values[one.candidates.count] = -estimates[i];
+      one.candidates.columns[one.candidates.count++] = static_cast<uint32_t>(position);
     }
   }
 }

@@ -1,9 +1,9 @@
 // Estimates for many queries at once.
 //
 // A query's candidates lie anywhere in memory, and where rows are long, reading them is most of
-// what refining costs. So rows pass by in parts that stay in a cache, and what all queries want of
-// a part is estimated before the next: a row is read from memory once for all of them. The
-// estimates are the same as query by query.
+// what refining costs. So rows pass by in their order, and each is compared with all queries of a
+// block that want it, which a cache holds: a row is read from memory once for all of them. The
+// estimates are those that each query would get by itself.
 #pragma once
 
 #include <vector>
@@ -19,11 +19,11 @@ struct ToEstimate {
   CandidateList candidates;
 };
 
-// Makes the values of all candidates estimates; may change their order.
-void estimate_jointly(const Database& database, const std::vector<ToEstimate>& all,
-                      Interrupt& interrupt, int worker);
+// Makes the values of all candidates estimates; may drop those that an estimate excludes.
+void estimate_jointly(const Database& database, std::vector<ToEstimate>& all, Interrupt& interrupt,
+                      int worker);
 
 // Scratch bytes of one query.
-int64_t joint_estimate_bytes(const Database& database);
+int64_t joint_estimate_bytes(const SearchPlan& plan);
 
 }  // namespace expansive

@@ -22,7 +22,6 @@ namespace {
 template <int kTileQueries, int kVectors>
 constexpr Kernels make_kernels(const char* name) {
   static_assert(kTileQueries <= kMostTileQueries);
-  static_assert(kFloats <= kMostFloats);
   static_assert(kVectors * Vector::kWidth <= kMostPanelColumns);
   return {
       name,
@@ -39,6 +38,7 @@ constexpr Kernels make_kernels(const char* name) {
       {widen<Half>, widen<BFloat16>, widen<float>, widen<double>},
       {refine<Half>, refine<BFloat16>, refine<float>, refine<double>},
       {refine_rows<Half>, refine_rows<BFloat16>, refine_rows<float>, refine_rows<double>},
+      {to_floats<Half>, to_floats<BFloat16>, to_floats<float>, nullptr},
       {estimate_rows<Half>, estimate_rows<BFloat16>, estimate_rows<float>, nullptr},
       find_cutoff,
       keep_from,

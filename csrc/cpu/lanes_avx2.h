@@ -154,6 +154,7 @@ inline Floats lerp(Floats base, Floats partner, float weight) {
   return _mm256_fmadd_ps(_mm256_set1_ps(weight), _mm256_sub_ps(partner, base), base);
 }
 inline Floats zero_floats() { return _mm256_setzero_ps(); }
+inline Floats add(Floats a, Floats b) { return _mm256_add_ps(a, b); }
 inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
   const Floats difference = _mm256_sub_ps(a, b);
   return _mm256_fmadd_ps(difference, difference, sum);

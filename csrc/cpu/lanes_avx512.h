@@ -120,6 +120,7 @@ inline Floats lerp(Floats base, Floats partner, float weight) {
   return _mm512_fmadd_ps(_mm512_set1_ps(weight), _mm512_sub_ps(partner, base), base);
 }
 inline Floats zero_floats() { return _mm512_setzero_ps(); }
+inline Floats add(Floats a, Floats b) { return _mm512_add_ps(a, b); }
 inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
   const Floats difference = _mm512_sub_ps(a, b);
   return _mm512_fmadd_ps(difference, difference, sum);

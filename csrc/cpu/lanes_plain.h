@@ -74,6 +74,10 @@ inline Floats lerp(Floats base, Floats partner, float weight) {
   return base;
 }
 inline Floats zero_floats() { return {}; }
+inline Floats add(Floats a, Floats b) {
+  for (int i = 0; i < 8; ++i) a.lane[i] += b.lane[i];
+  return a;
+}
 inline Floats add_squared_difference(Floats a, Floats b, Floats sum) {
   for (int i = 0; i < 8; ++i) {
     const float difference = a.lane[i] - b.lane[i];

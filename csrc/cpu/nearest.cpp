@@ -40,6 +40,8 @@ Nearest::Nearest(const SearchPlan& plan, int64_t query)
     : database_(&plan.database),
       query_(plan.scaled_query(query)),
       dtype_(plan.queries.rows.dtype),
+      may_estimate_(plan.may_estimate()),
+      jointly_(plan.estimates_jointly()),
       relation_(plan.relation),
       k_(plan.k),
       own_class_(plan.own_class(query)) {
@@ -81,7 +83,7 @@ float Nearest::make_room(CandidateList& list, double seen) {
     if (is_crowded(list)) rescreen_all(list);
     if (kept_.count > kept_length(*database_, k_)) refine_kept();
   } else {
-    prune(list, screen_, panels_->negated_half_norms() - panels_->first());
+    prune(list);
     if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
     keep_from(list, std::max(screen_.threshold, guess_));
     lengthen(list);
@@ -94,10 +96,10 @@ float Nearest::make_room(CandidateList& list, double seen) {
 // A list is short at first, so that the first guesses come soon; one that pruning has not emptied
 // gets all of its length, and keeps it where candidates had better wait for those of other queries.
 void Nearest::lengthen(CandidateList& list) const {
-  const int64_t length = list_length(*database_, k_), longest = longest_list(*database_, k_);
+  const int64_t length = list_length(*database_, k_), longest = longest_list(k_, jointly_);
   if (is_crowded(list)) {
     list.full = std::min(longest, std::max(length, 2 * list.count));
-  } else if (list.full < length || !database_->estimates_jointly()) {
+  } else if (list.full < length || !jointly_) {
     list.full = std::min(length, list.full * 4 / 3);
   }
 }
@@ -110,7 +112,7 @@ CandidateList Nearest::take_undecided(CandidateList& list) {
     undecided = kept_.all();
     kept_.count = 0;
   } else {
-    prune(undecided, screen_, panels_->negated_half_norms() - panels_->first());
+    prune(undecided);
   }
   list.count = 0;
   return undecided;
@@ -148,6 +150,10 @@ void Nearest::prune(CandidateList& list, const Point& point, const float* norms)
   }
   lower_limit(limit);
   keep_from(list, point.threshold);
+}
+
+void Nearest::prune(CandidateList& list) {
+  prune(list, screen_, panels_->negated_half_norms() - panels_->first());
 }
 
 // Takes the best candidates of a list, which lowers the threshold, and drops those that do not
@@ -229,7 +235,7 @@ bool Nearest::measure_some(CandidateList& undecided) {
   constexpr int64_t kFewElements = 4096;
   const bool all_at_once = (undecided.count - k_) * (database_->rows.d + 32) <= kFewElements;
   const float& threshold = bytes_.space != nullptr ? bytes_.threshold : screen_.threshold;
-  if (all_at_once || undecided.count <= 2 * k_ || !may_estimate()) {
+  if (all_at_once || undecided.count <= 2 * k_ || !may_estimate_) {
     measure_best_first(undecided, all_at_once ? undecided.count : k_, threshold);
     return false;
   }
@@ -266,19 +272,16 @@ const double* Nearest::widen() const {
   return widened.data();
 }
 
-// The same in float32, to a multiple of kMostFloats.
-const float* Nearest::widen_to_float() const {
-  thread_local std::vector<float> widened;
-  widened.resize(static_cast<size_t>(round_up(database_->rows.d, kMostFloats)));
-  widen_to_float(widened.data());
-  return widened.data();
+// The same in float32.
+const float* Nearest::floats() const {
+  thread_local std::vector<float> floats;
+  floats.resize(static_cast<size_t>(database_->rows.d));
+  to_floats(floats.data());
+  return floats.data();
 }
 
-void Nearest::widen_to_float(float* out) const {
-  const double* query = widen();
-  const int64_t d = database_->rows.d;
-  std::transform(query, query + d, out, [](double v) { return static_cast<float>(v); });
-  std::fill(out + d, out + round_up(d, kMostFloats), 0.0f);
+void Nearest::to_floats(float* out) const {
+  database_->kernels->to_floats[static_cast<int>(dtype_)](query_.data, database_->rows.d, out);
 }
 
 void Nearest::look_at(Range positions) {
@@ -297,22 +300,20 @@ void Nearest::look_at_related(Range positions) {
   CandidateList list = looked_at.room(positions.end - positions.begin);
   std::fill_n(list.values, list.count, 0.0f);
   std::iota(list.columns, list.columns + list.count, static_cast<uint32_t>(positions.begin));
-  if (may_estimate()) {
-    estimate(list, widen_to_float(), database_->grouping.rows().data() + positions.begin);
+  if (may_estimate_) {
+    estimate(list, floats(), database_->grouping.rows().data() + positions.begin);
   }
   keep_related(list);
   measure_estimated(list);
 }
 
-void Nearest::estimate(const CandidateList& some) const { estimate(some, widen_to_float()); }
-
-void Nearest::estimate(const CandidateList& some, const float* query) const {
+void Nearest::estimate(const CandidateList& some) const {
   thread_local std::vector<uint32_t> rows;
   rows.resize(static_cast<size_t>(some.count));
   std::transform(some.columns, some.columns + some.count, rows.begin(), [this](uint32_t column) {
     return static_cast<uint32_t>(database_->grouping.row(column));
   });
-  estimate(some, query, rows.data());
+  estimate(some, floats(), rows.data());
 }
 
 // The same, of the rows given.
@@ -321,9 +322,6 @@ void Nearest::estimate(const CandidateList& some, const float* query, const uint
       {query, database_->rows.data, database_->rows.d, rows, some.count, some.values});
   for (int64_t i = 0; i < some.count; ++i) some.values[i] = -some.values[i];
 }
-
-// Whether float32 holds the query and the rows as they are.
-bool Nearest::may_estimate() const { return dtype_ != DType::float64 && database_->fits_floats(); }
 
 void Nearest::measure(const CandidateList& list, const double* query) {
   thread_local Found found;
@@ -380,7 +378,7 @@ void Nearest::lower_limit(double limit) {
   limit_ = limit;
   screen_.lower(limit);
   if (bytes_.space != nullptr) bytes_.lower(limit);
-  if (may_estimate()) estimates_.lower(limit, database_->rows.d);
+  if (may_estimate_) estimates_.lower(limit, database_->rows.d);
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {

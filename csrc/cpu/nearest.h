@@ -1,15 +1,16 @@
 // What is known of one query's nearest rows while the database goes by.
 //
-// Candidates come from the screen. When their list is full it is pruned: the k best candidates
-// bound the k-th distance from above (the limit), and what cannot be below it is dropped. Only
-// candidates that pruning cannot decide are refined, that is measured exactly; at the end the few
-// left are, too. Where the screen sees rows cut to a few directions, what it lets pass is screened
-// again by byte images of all features, the best first: the others wait, and many are dropped by
-// the threshold that those lower. What bytes cannot decide is kept to be refined at the end.
+// Candidates come from the screen. At the end, and when their list is full, it is pruned: the k
+// best candidates bound the k-th distance from above (the limit), and what cannot be below it is
+// dropped. Only candidates that pruning cannot decide are refined, that is measured exactly. Where
+// the screen sees rows cut to a few directions, what it lets pass is screened again by byte images
+// of all features, the best first: the others wait, and many are dropped by the threshold that
+// those lower. What bytes cannot decide is kept to be refined at the end.
 //
 // To be handed fewer candidates, the screen may be given a guess: a threshold that from the rows
-// seen so far very likely leaves k. When the end shows that it did not, the query asks to be
-// screened again, then with a threshold that is certain.
+// seen so far very likely leaves k. As long as it empties the list, there is no need to prune. When
+// the end shows that it left too few, the query asks to be screened again, then with a threshold
+// that is certain.
 #pragma once
 
 #include <algorithm>
@@ -60,11 +61,10 @@ inline int64_t list_length(const Database& database, int64_t k) {
 // Where the screen cannot tell candidates apart, more of them are estimated at a time; where
 // reading rows is slow, all of them at the end, jointly with those of other queries
 // (joint_estimates.h).
-inline int64_t longest_list(const Database& database, int64_t k) {
+inline int64_t longest_list(int64_t k, bool jointly) {
   constexpr int64_t kLong = 16384;
   const int64_t at_a_time = 4 * k + 472;
-  return database.estimates_jointly() ? std::max(at_a_time, std::min(16 * k + 472, kLong))
-                                      : at_a_time;
+  return jointly ? std::max(at_a_time, std::min(16 * k + 472, kLong)) : at_a_time;
 }
 inline int64_t first_list_length(const Database& database, int64_t k) {
   constexpr int64_t kShort = 32;
@@ -163,11 +163,11 @@ class Nearest {
   CandidateList take_undecided(CandidateList& list);
   // Measures the best of them, or all. True if some are left, which are to be estimated first.
   bool measure_some(CandidateList& undecided);
-  // The query, in as many float32 as estimates take.
-  void widen_to_float(float* out) const;
-  // Makes the values of some candidates estimates.
+  // The query in float32, d of them.
+  void to_floats(float* out) const;
+  // Makes the values of some candidates estimates, negated: no neighbour's is below the least.
   void estimate(const CandidateList& some) const;
-  void estimate(const CandidateList& some, const float* query) const;
+  float least_estimate() const { return estimates_.threshold; }
   // Measures what may be near by estimates.
   void measure_estimated(CandidateList& estimated);
   // Some guess went too far: screen it all again, from the threshold that `begin_again` returns.
@@ -188,10 +188,10 @@ class Nearest {
 
  private:
   void look_at_related(Range positions);
-  bool may_estimate() const;
   void keep_related(CandidateList& list) const;
   void keep_from(CandidateList& list, float least) const;
   float find_cutoff(const CandidateList& list, int64_t wanted) const;
+  void prune(CandidateList& list);
   template <typename Point>
   void prune(CandidateList& list, const Point& point, const float* norms);
   void lengthen(CandidateList& list) const;
@@ -208,7 +208,7 @@ class Nearest {
   void estimate(const CandidateList& some, const float* query, const uint32_t* rows) const;
   void measure_best_first(CandidateList& list, int64_t best, const float& threshold);
   const double* widen() const;
-  const float* widen_to_float() const;
+  const float* floats() const;
   void measure(const CandidateList& list, const double* query);
   void keep_nearest(const Found& some, size_t n);
   bool order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const;
@@ -217,6 +217,8 @@ class Nearest {
   const Database* database_;
   ScaledRow query_;
   DType dtype_;
+  bool may_estimate_;
+  bool jointly_;
   const Panels* panels_ = nullptr;  // none where rows are looked at as they are
   Relation relation_;
   int64_t k_;

@@ -16,7 +16,7 @@ constexpr int64_t kGroupBytes = 128 << 10;  // of panels: they stay in a second-
 constexpr float kNever = std::numeric_limits<float>::infinity();  // no value reaches it
 
 int64_t list_storage(const SearchPlan& plan) {
-  return longest_list(plan.database, plan.k) + plan.database.kernels->panel_columns +
+  return longest_list(plan.k, plan.estimates_jointly()) + plan.database.kernels->panel_columns +
          kSpareCandidates;
 }
 
@@ -28,7 +28,7 @@ int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   // While a list is screened again, the kept candidates lie beside the whole list.
   const int64_t kept = plan.database.bytes ? list_storage(plan) : 0;
   return (list_storage(plan) + kept + kept_length(plan.database, plan.k)) * 8 +
-         joint_estimate_bytes(plan.database) + std::min(plan.k, plan.database.rows.n) * 16 +
+         joint_estimate_bytes(plan) + std::min(plan.k, plan.database.rows.n) * 16 +
          plan.database.images.words() * 4 + reach +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }

@@ -2,7 +2,8 @@
 //
 // The order of additions here is the package's contract (neighbors.h): eight partial sums by fused
 // multiply-add, folded as a tree. Do not reorder.
-// Cost: one pass over d, bound by the latency of the eight sums; a few rows for each query.
+// Cost: one pass over d; a few rows for each query, four at once, because the eight sums of one
+// wait for each other.
 #pragma once
 
 #include "cpu/isa.h"
@@ -26,46 +27,82 @@ inline Double8 load_tail(const T* p, int64_t n) {
   return load8(Tail<8, T>(p, n).values);
 }
 
-// Gives up, with some number above `limit`, once the partial sums alone are above it: they only
-// grow.
-template <typename T>
-double refine(const double* query, const void* row, double row_scale, int64_t d, double limit) {
+// Of some rows at once, whose sums do not wait for each other. Gives up, with numbers above
+// `limit`, once the partial sums of all are above it: they only grow.
+template <int kRows, typename T>
+inline void refine(const double* query, const T* const* rows, const double* row_scales, int64_t d,
+                   double limit, double* out) {
   constexpr int64_t kBetweenChecks = 256;
-  const T* x = static_cast<const T*>(row);
-  const Double8 scale = splat8(row_scale);
-  Double8 sums = splat8(0.0);
+  Double8 scales[kRows], sums[kRows];
+  for (int r = 0; r < kRows; ++r) {
+    scales[r] = splat8(row_scales[r]);
+    sums[r] = splat8(0.0);
+  }
+  const auto add_squares = [&](int r, Double8 part, Double8 values) {
+    const Double8 difference = sub(part, mul(values, scales[r]));
+    sums[r] = fma(difference, difference, sums[r]);
+  };
+  const auto fold_all = [&] {
+    for (int r = 0; r < kRows; ++r) out[r] = fold(sums[r]);
+  };
   int64_t j = 0;
   while (j + 8 <= d) {
     const int64_t pause = j + kBetweenChecks < d ? j + kBetweenChecks : d;
     for (; j + 8 <= pause; j += 8) {
-      const Double8 difference = sub(load8(query + j), mul(load8(x + j), scale));
-      sums = fma(difference, difference, sums);
+      const Double8 part = load8(query + j);
+      for (int r = 0; r < kRows; ++r) add_squares(r, part, load8(rows[r] + j));
     }
     if (pause == d) break;
-    const double partial = fold(sums);
-    if (partial > limit) return partial;
+    fold_all();
+    bool far = true;
+    for (int r = 0; r < kRows; ++r) far = far && out[r] > limit;
+    if (far) return;
   }
   if (j < d) {
-    const Double8 difference = sub(load8(query + j), mul(load_tail(x + j, d - j), scale));
-    sums = fma(difference, difference, sums);
+    const Double8 part = load8(query + j);
+    for (int r = 0; r < kRows; ++r) add_squares(r, part, load_tail(rows[r] + j, d - j));
   }
-  return fold(sums);
+  fold_all();
+}
+
+template <typename T>
+double refine(const double* query, const void* row, double row_scale, int64_t d, double limit) {
+  const T* rows[] = {static_cast<const T*>(row)};
+  double out;
+  refine<1>(query, rows, &row_scale, d, limit, &out);
+  return out;
 }
 
 template <typename T>
 void refine_rows(const RefineTask& task) {
-  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while one is measured
-  const T* rows = static_cast<const T*>(task.rows);
+  constexpr int kRows = 4;
+  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while some are measured
   const int64_t size = task.d * static_cast<int64_t>(sizeof(T));
+  const auto row = [&](int64_t i) {
+    return static_cast<const T*>(task.rows) + task.picked[i] * task.d;
+  };
+  const auto scale = [&](int64_t i) {
+    return task.row_scales ? task.row_scales[task.picked[i]] : 1.0;
+  };
+  const int64_t groups = task.count / kRows;
   visit_ahead(
-      task.count, rows_ahead(kBytesAhead, size, 32),
-      [&](int64_t i) { prefetch_row(rows + task.picked[i] * task.d, size); },
-      [&](int64_t i) {
-        const int64_t row = task.picked[i];
-        task.squared_distances[i] =
-            refine<T>(task.query, rows + row * task.d, task.row_scales ? task.row_scales[row] : 1.0,
-                      task.d, task.limit);
+      groups, rows_ahead(kBytesAhead, size * kRows, 8),
+      [&](int64_t group) {
+        for (int r = 0; r < kRows; ++r) prefetch_row(row(group * kRows + r), size);
+      },
+      [&](int64_t group) {
+        const T* rows[kRows];
+        double scales[kRows];
+        for (int r = 0; r < kRows; ++r) {
+          rows[r] = row(group * kRows + r);
+          scales[r] = scale(group * kRows + r);
+        }
+        refine<kRows>(task.query, rows, scales, task.d, task.limit,
+                      task.squared_distances + group * kRows);
       });
+  for (int64_t i = groups * kRows; i < task.count; ++i) {
+    task.squared_distances[i] = refine<T>(task.query, row(i), scale(i), task.d, task.limit);
+  }
 }
 
 template <typename T>

@@ -32,6 +32,11 @@ struct SearchPlan {
     if (relation == Relation::any) return {0, 0};
     return database.grouping.class_range(queries.codes[query]);
   }
+  // Whether float32 holds the queries and the rows as they are.
+  bool may_estimate() const {
+    return queries.rows.dtype != DType::float64 && database.fits_floats();
+  }
+  bool estimates_jointly() const { return may_estimate() && database.estimates_jointly(); }
 };
 
 }  // namespace expansive

@@ -190,6 +190,7 @@ inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
 #define _mm512_add_epi32(a, b) \
   emulated::bits<__m512i>(emulated::bits<emulated::U32>(a) + emulated::bits<emulated::U32>(b))
 #define _mm512_add_pd(a, b) ((a) + (b))
+#define _mm512_add_ps(a, b) ((a) + (b))
 #define _mm512_and_si512(a, b) ((a) & (b))
 #define _mm512_castpd512_pd256(v) emulated::half<__m256d>(v, 0)
 #define _mm512_castps512_ps256(v) emulated::half<__m256>(v, 0)
