@@ -83,18 +83,22 @@ float Nearest::make_room(CandidateList& list, double seen) {
     if (is_crowded(list)) rescreen_all(list);
     if (kept_.count > kept_length(*database_, k_)) refine_kept();
   } else {
-    prune(list);
-    if (may_guess_) guess_ = std::max(guess_, guess(list, seen));
-    keep_from(list, std::max(screen_.threshold, guess_));
+    if (may_guess_) {
+      guess_ = std::max(guess_, guess(list, seen));
+    } else {
+      prune(list);
+    }
+    keep_from(list, std::max(guess_, screen_.threshold));
     lengthen(list);
+    if (is_crowded(list)) prune(list);
     if (is_crowded(list)) refine(list);
   }
   guess_ = std::max(guess_, screen_.threshold);
   return guess_;
 }
 
-// A list is short at first, so that the first guesses come soon; one that pruning has not emptied
-// gets all of its length, and keeps it where candidates had better wait for those of other queries.
+// A list is short at first, so that the first guesses come soon; one that has not been emptied gets
+// all of its length, and keeps it where candidates had better wait for those of other queries.
 void Nearest::lengthen(CandidateList& list) const {
   const int64_t length = list_length(*database_, k_), longest = longest_list(k_, jointly_);
   if (is_crowded(list)) {
