@@ -2,9 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <limits>
 #include <utility>
-
-#include "cpu/integers.h"
 
 namespace expansive {
 namespace {
@@ -40,11 +39,12 @@ class Wanted {
   std::vector<uint32_t> queries_;
 };
 
-// Whether so many rows are wanted that some are by several queries.
-bool shares_rows(const Database& database, const std::vector<ToEstimate>& all) {
+// Whether so many rows are wanted, and read slowly, that several queries had better share them.
+bool share_rows(const SearchPlan& plan, const std::vector<ToEstimate>& all) {
+  constexpr int64_t kMost = std::numeric_limits<uint32_t>::max();
   int64_t wanted = 0;
   for (const ToEstimate& one : all) wanted += one.candidates.count;
-  return 2 * wanted > database.rows.n;
+  return plan.estimates_jointly() && 2 * wanted > plan.database.rows.n && wanted <= kMost;
 }
 
 // The rows as they pass by. Distances are the same from either end: a row takes the place of a
@@ -85,31 +85,17 @@ class PassingRows {
   std::vector<float> estimates_;
 };
 
-}  // namespace
-
-int64_t joint_estimate_bytes(const SearchPlan& plan) {
-  if (!plan.estimates_jointly()) return 0;
-  // A candidate's query; and there are at most twice as many rows, of each where its queries end.
-  constexpr int64_t kOfCandidate = 4 + 2 * 4;
-  return longest_list(plan.k, true) * kOfCandidate + plan.database.rows.d * 4 +
-         static_cast<int64_t>(sizeof(ToEstimate));
-}
-
+// Goes through the rows once.
 void estimate_jointly(const Database& database, std::vector<ToEstimate>& all, Interrupt& interrupt,
                       int worker) {
-  constexpr int64_t kBetweenChecks = 1024;
-  if (!shares_rows(database, all)) {
-    for (const ToEstimate& one : all) {
-      interrupt.check(worker);
-      one.nearest->estimate(one.candidates);
-    }
-    return;
-  }
+  constexpr int64_t kBytesBetweenChecks = 4 << 20;  // of rows
+  const int64_t row_bytes = database.rows.d * size_of(database.rows.dtype);
+  const int64_t between_checks = std::max<int64_t>(1, kBytesBetweenChecks / row_bytes);
   const Wanted wanted(database.rows.n, all);
   PassingRows rows(database, all);
   for (ToEstimate& one : all) one.candidates.count = 0;  // `wanted` has them
   for (int64_t position = 0; position < database.rows.n; ++position) {
-    if (position % kBetweenChecks == 0) interrupt.check(worker);
+    if (position % between_checks == 0) interrupt.check(worker);
     const uint32_t* queries = wanted.begin(position);
     const int64_t count = wanted.end(position) - queries;
     if (count == 0) continue;
@@ -120,6 +106,25 @@ void estimate_jointly(const Database& database, std::vector<ToEstimate>& all, In
       one.candidates.values[one.candidates.count] = -estimates[i];
       one.candidates.columns[one.candidates.count++] = static_cast<uint32_t>(position);
     }
+  }
+}
+
+}  // namespace
+
+int64_t joint_estimate_bytes(const SearchPlan& plan, int64_t candidates) {
+  if (!plan.estimates_jointly()) return 0;
+  // A candidate's query; and there are at most twice as many rows, of each where its queries end.
+  constexpr int64_t kOfCandidate = 4 + 2 * 4;
+  return candidates * kOfCandidate + plan.database.rows.d * 4 +
+         static_cast<int64_t>(sizeof(ToEstimate));
+}
+
+void make_estimates(const SearchPlan& plan, std::vector<ToEstimate>& all, Interrupt& interrupt,
+                    int worker) {
+  if (share_rows(plan, all)) return estimate_jointly(plan.database, all, interrupt, worker);
+  for (const ToEstimate& one : all) {
+    interrupt.check(worker);
+    one.nearest->estimate(one.candidates);
   }
 }
 

@@ -2,8 +2,7 @@
 //
 // A query's candidates lie anywhere in memory, and where rows are long, reading them is most of
 // what refining costs. So rows pass by in their order, and each is compared with all queries of a
-// block that want it, which a cache holds: a row is read from memory once for all of them. The
-// estimates are those that each query would get by itself.
+// block that want it, which a cache holds: a row is read from memory once for all of them.
 #pragma once
 
 #include <vector>
@@ -19,11 +18,12 @@ struct ToEstimate {
   CandidateList candidates;
 };
 
-// Makes the values of all candidates estimates; may drop those that an estimate excludes.
-void estimate_jointly(const Database& database, std::vector<ToEstimate>& all, Interrupt& interrupt,
-                      int worker);
+// Makes the values of all candidates estimates, jointly if that pays; may drop those that an
+// estimate excludes.
+void make_estimates(const SearchPlan& plan, std::vector<ToEstimate>& all, Interrupt& interrupt,
+                    int worker);
 
-// Scratch bytes of one query.
-int64_t joint_estimate_bytes(const SearchPlan& plan);
+// Scratch bytes of a query with so many candidates.
+int64_t joint_estimate_bytes(const SearchPlan& plan, int64_t candidates);
 
 }  // namespace expansive

@@ -90,7 +90,7 @@ float Nearest::make_room(CandidateList& list, double seen) {
     }
     keep_from(list, std::max(guess_, screen_.threshold));
     lengthen(list);
-    if (is_crowded(list)) prune(list);
+    if (may_guess_ && is_crowded(list)) prune(list);
     if (is_crowded(list)) refine(list);
   }
   guess_ = std::max(guess_, screen_.threshold);

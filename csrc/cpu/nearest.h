@@ -52,8 +52,8 @@ struct Found {
 };
 
 // How many candidates a list holds, at its longest and at first; its storage has room for a panel
-// and kSpareCandidates more. Between two prunings the threshold is stale, so a longer list means
-// fewer prunings but more candidates; this is near the best of both. Candidates to be screened
+// and kSpareCandidates more. Between two guesses the threshold is stale, so a longer list means
+// fewer guesses but more candidates; this is near the best of both. Candidates to be screened
 // again are many and cheap.
 inline int64_t list_length(const Database& database, int64_t k) {
   return database.bytes ? 4 * k + 472 : 2 * k + 32;

@@ -26,10 +26,11 @@ int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   const int64_t reach_of_tile = (kMostTileQueries * (kBoxDims + 1) + 2 * kBoxDims) * 4;
   const int64_t reach = divide_up(reach_of_tile, plan.database.kernels->tile_queries);
   // While a list is screened again, the kept candidates lie beside the whole list.
-  const int64_t kept = plan.database.bytes ? list_storage(plan) : 0;
-  return (list_storage(plan) + kept + kept_length(plan.database, plan.k)) * 8 +
-         joint_estimate_bytes(plan) + std::min(plan.k, plan.database.rows.n) * 16 +
-         plan.database.images.words() * 4 + reach +
+  const int64_t kept =
+      kept_length(plan.database, plan.k) + (plan.database.bytes ? list_storage(plan) : 0);
+  return (list_storage(plan) + kept) * 8 +
+         joint_estimate_bytes(plan, std::max(list_storage(plan), kept)) +
+         std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
          static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
 }
 
@@ -161,7 +162,7 @@ bool QueryBlock::settle(Interrupt& interrupt, int worker) {
     if (nearest.measure_some(undecided)) left.push_back({&nearest, undecided});
     unsettled.push_back(i);
   }
-  estimate_jointly(plan_.database, left, interrupt, worker);
+  make_estimates(plan_, left, interrupt, worker);
   for (ToEstimate& one : left) {
     interrupt.check(worker);
     one.nearest->measure_estimated(one.candidates);
