@@ -85,6 +85,7 @@ void refine_rows(const RefineTask& task) {
     return task.row_scales ? task.row_scales[task.picked[i]] : 1.0;
   };
   const int64_t groups = task.count / kRows;
+  for (int64_t i = groups * kRows; i < task.count; ++i) prefetch_row(row(i), size);
   visit_ahead(
       groups, rows_ahead(kBytesAhead, size * kRows, 8),
       [&](int64_t group) {
