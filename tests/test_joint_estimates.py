@@ -18,7 +18,7 @@ def independent(rng: np.random.Generator, d: int) -> NDArray[np.float32]:
 
 def clusters_that_tie(rng: np.random.Generator, d: int) -> NDArray[np.float32]:
     """Far clusters of rows that differ by a few whole steps, so that many are equally near."""
-    centres = rng.integers(-2000, 2000, (6, d))
+    centres = rng.integers(-3000, 3000, (6, d))
     near = np.zeros((N, d), dtype=np.int64)
     near[:, :4] = rng.integers(-2, 3, (N, 4))
     return (centres[rng.integers(0, 6, N)] + near).astype(np.float32)
