@@ -40,7 +40,7 @@ def candidates(pinned: Tiles, d: int, smoke: bool) -> Iterator[Tiles]:
     yield from (replace(pinned, tile=tile) for tile in (16, 32, 64) if tile != pinned.tile)
     for warps, unrolled in product((1, 2, 4), (4, 8)):
         yield replace(pinned, refine_warps=warps, unrolled=unrolled)
-    shapes = product((64, 128), (64, 128, 256), {64, min(d, 128)}, (4, 8), (2, 3, 4), (1, 8, 32))
+    shapes = product((64, 128), (64, 128, 256), {64, min(d, 128)}, (4, 8), (2, 3, 4), (8, 32))
     for queries, columns, features, warps, stages, strip in shapes:
         shared = (queries + columns) * features * 2 * stages
         sums = queries * columns // (32 * warps)  # registers of a thread

@@ -100,7 +100,7 @@ REFUSED: dict[str, tuple[dict[str, Any], type[Exception], list[str]]] = {
         {"y": ["a", float("nan"), *["b"] * 55]}, ValueError, ["y[1] is missing (nan)", "drop"],
     ),
     "no date": (
-        {"y": np.array([np.datetime64("NaT"), *[np.datetime64("2020-01-01")] * 56])},
+        {"y": np.array([np.datetime64("NaT", "D"), *[np.datetime64("2020-01-01")] * 56])},
         ValueError, ["y[0] is missing", "NaT"],
     ),
     "sets for labels": (

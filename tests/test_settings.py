@@ -12,10 +12,11 @@ import numpy as np
 import pytest
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState
+from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor, nn
 
 from expansive.train import ThreePhaseTrainer
+from expansive.train.accelerators import make_accelerator
 from expansive.train.data import Shuffle
 from expansive.train.schedule import factor
 from expansive.train.settings import Settings
@@ -283,9 +284,48 @@ def test_the_device_is_the_cpu_where_that_is_asked_for(monkeypatch: pytest.Monke
             asked.append(options)
             super().__init__(**options)
 
-    monkeypatch.setattr("expansive.train.settings.Accelerator", Watched)
+    monkeypatch.setattr("expansive.train.accelerators.Accelerator", Watched)
     Settings(cpu=True).accelerator()
     assert asked == [{"cpu": True, "mixed_precision": "no"}]
+
+
+@pytest.fixture
+def _another_device(_no_launcher: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is a device beside the CPU, and it is the default one."""
+    monkeypatch.setattr(PartialState, "default_device", torch.device("meta"))
+
+
+@pytest.mark.usefixtures("_another_device")
+def test_each_trainer_has_its_own_device() -> None:
+    for cpu, device in [(False, "meta"), (True, "cpu"), (False, "meta"), (True, "cpu")]:
+        assert Settings(cpu=cpu).accelerator().device.type == device
+    assert make_accelerator().device.type == "meta"
+    assert Settings(cpu=True, mixed_precision="bf16").accelerator().device.type == "cpu"
+    assert make_accelerator().mixed_precision == "no"
+
+
+@pytest.mark.usefixtures("_another_device")
+def test_a_trainer_on_the_cpu_says_that_an_accelerator_in_use_is_elsewhere() -> None:
+    theirs = Accelerator(mixed_precision="bf16")
+    assert theirs.device.type == "meta"
+    with pytest.raises(ValueError, match=r"cpu is True.*on 'meta': leave cpu out"):
+        Settings(cpu=True, mixed_precision="bf16").accelerator()
+    assert make_accelerator().mixed_precision == "bf16"
+    del theirs
+    assert Settings(cpu=True).accelerator().device.type == "cpu"
+
+
+@pytest.mark.usefixtures("_another_device")
+def test_an_accelerator_in_use_on_the_cpu_keeps_others_there(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    theirs = Accelerator(cpu=True)
+    assert Settings().accelerator().device == theirs.device == torch.device("cpu")
+    del theirs
+    assert Settings().accelerator().device.type == "meta"
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    assert Settings().accelerator().device.type == "cpu"
 
 
 @pytest.mark.usefixtures("_no_launcher")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import json
 import os
 import re
@@ -12,15 +11,14 @@ from functools import partial
 from numbers import Real
 from pathlib import Path
 from typing import Any
-from weakref import WeakSet
 
 import torch
 from accelerate import Accelerator
-from accelerate.state import AcceleratorState, is_initialized
 from torch import Tensor, nn
 
 from expansive.arguments import as_choice, as_count, as_expansion, as_k, as_seed
 from expansive.synthesis import ENEMIES, METHODS
+from expansive.train.accelerators import launched_precision, make_accelerator
 from expansive.train.checkpoint import without_numpy
 from expansive.train.data import Collate
 from expansive.train.expand import Plan
@@ -120,7 +118,7 @@ class Settings:
             self.patience = _as_patience(self.patience, self.select)
         self.about = _as_about(self.about)
         if self.mixed_precision is None:
-            self.mixed_precision = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")
+            self.mixed_precision = launched_precision()
         if self.checkpoint_dir is not None:
             _check_no_file(Path(self.checkpoint_dir))
         if self.log_path is not None and Path(self.log_path).is_dir():
@@ -136,19 +134,9 @@ class Settings:
     def accelerator(self) -> Accelerator:
         """Make the accelerator that gives device, precision and the share of this process.
 
-        All of one Python process share their device; a new one for each use holds on to no module
-        or data of an earlier use, and has the precision of these settings.
-
-        Raises
-        ------
-        ValueError
-            When an Accelerator of another precision, made elsewhere, is in use.
+        As `make_accelerator`.
         """
-        if is_initialized() and AcceleratorState().mixed_precision != self.mixed_precision:
-            _leave_precision(self.mixed_precision)
-        made = Accelerator(cpu=self.cpu, mixed_precision=self.mixed_precision)
-        _MADE.add(made)
-        return made
+        return make_accelerator(self.cpu, self.mixed_precision)
 
     def record(self) -> dict[str, Any]:
         """Give the settings that decide the result, ready for JSON; a callable by its name.
@@ -163,22 +151,6 @@ class Settings:
 _NOT_RECORDED = {"about", "checkpoint_dir", "log_path", "num_workers", "progress", "on_epoch"}
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
-
-_MADE: WeakSet[Accelerator] = WeakSet()
-"""Accelerators of this package: none is asked for its precision once another was taken."""
-
-
-def _leave_precision(wanted: str | None) -> None:
-    """Let accelerate take another precision: it keeps one for a whole process."""
-    gc.collect()
-    alive = [item for item in gc.get_objects() if issubclass(type(item), Accelerator)]
-    if any(item not in _MADE for item in alive):
-        raise ValueError(
-            f"mixed_precision is {wanted!r}, given or by default, and an Accelerator made "
-            f"elsewhere in this process has {AcceleratorState().mixed_precision!r}: give the same, "
-            "or delete that one first"
-        )
-    AcceleratorState._reset_state()
 
 
 def _as_float(value: Any, name: str) -> float:

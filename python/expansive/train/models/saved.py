@@ -6,7 +6,6 @@ import json
 from typing import Any, NamedTuple
 
 import numpy as np
-from accelerate import Accelerator
 from numpy.typing import NDArray
 from safetensors import safe_open
 from safetensors.torch import save_file
@@ -15,6 +14,7 @@ from torch import nn
 from expansive.datasets import ArrayData
 from expansive.datasets.torch_set import TorchSet
 from expansive.files import PathLike, atomic_write
+from expansive.train.accelerators import make_accelerator
 from expansive.train.data import keeping_generators
 from expansive.train.embedding import predict
 from expansive.train.models.names import by_name
@@ -76,7 +76,7 @@ class SavedNetwork(NamedTuple):
             )
         data = ArrayData(x, np.zeros(len(x), np.int64), self.classes)
         rows = TorchSet(data, self.mean, self.deviation)
-        _, codes = predict(self.model, rows, len(self.classes), Accelerator(), batch_size)
+        _, codes = predict(self.model, rows, len(self.classes), make_accelerator(), batch_size)
         return np.array(self.classes)[codes]
 
 
