@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from accelerate import Accelerator
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -18,6 +17,7 @@ from torch.utils.data import TensorDataset
 
 from expansive import datasets
 from expansive.train import ThreePhaseTrainer
+from expansive.train.accelerators import make_accelerator
 from expansive.train.embedding import embed
 from expansive.train.losses import LDAM
 from expansive.train.models import (
@@ -86,7 +86,7 @@ def test_logits_and_embedding_have_the_promised_shapes(
 ) -> None:
     model, head = by_name(name, 5, channels)
     rows = TensorDataset(torch.rand(3, channels, side, side), torch.arange(3))
-    embedded = embed(model, head, rows, Accelerator(cpu=True)).x
+    embedded = embed(model, head, rows, make_accelerator(cpu=True)).x
     assert head == "fc"
     assert embedded.shape == (3, features)
     logits = model.eval()(rows.tensors[0])
@@ -149,7 +149,7 @@ def test_the_embedding_is_normalised_activated_and_averaged(name: str) -> None:
         model.norm.weight.zero_()
         model.norm.bias.copy_(torch.linspace(-1, 1, len(model.norm.bias)))
     rows = TensorDataset(torch.rand(2, 3, 8, 8), torch.arange(2))
-    found = embed(model, head, rows, Accelerator(cpu=True)).x
+    found = embed(model, head, rows, make_accelerator(cpu=True)).x
     torch.testing.assert_close(found, model.norm.bias.detach().relu().expand(2, -1))
 
 
@@ -324,7 +324,7 @@ def test_a_timm_model_comes_with_its_own_head() -> None:
     model, head = by_name("timm:tiny", 5, 2)
     assert head == "1.1"
     rows = TensorDataset(torch.rand(3, 2, 4, 4), torch.arange(3))
-    assert embed(model, head, rows, Accelerator(cpu=True)).x.shape == (3, 6)
+    assert embed(model, head, rows, make_accelerator(cpu=True)).x.shape == (3, 6)
     assert model(rows.tensors[0]).shape == (3, 5)
     normed = by_name("timm:tiny", 5, 2, normed_head=True).model
     assert isinstance(normed[1][1], NormedLinear)

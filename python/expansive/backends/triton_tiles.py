@@ -69,8 +69,8 @@ TABLE = {
     "sm_86": {_MANY: Tiles(**_FOUR_WARPS, stages=3)},
     "sm_89": {_MANY: Tiles(**_FOUR_WARPS, stages=3)},
     "sm_90": {
-        64: Tiles(queries=128, columns=128, features=64, strip=32, warps=4, stages=2),
-        128: Tiles(queries=128, columns=128, features=128, strip=16, warps=8, stages=2),
+        64: Tiles(queries=128, columns=256, features=64, strip=32, unrolled=4, warps=8, stages=3),
+        128: Tiles(queries=128, columns=128, features=128, strip=32, unrolled=4, warps=8, stages=2),
         _MANY: Tiles(
             queries=128, columns=256, features=64, tile=16, refine_warps=2, warps=8, stages=4
         ),
