@@ -58,29 +58,22 @@ void to_floats(const void* row, int64_t d, float* out) {
 template <typename T>
 void estimate_rows(const EstimateTask& task) {
   constexpr int kRows = 4;
-  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while some are estimated
-  const int64_t size = task.d * static_cast<int64_t>(sizeof(T));
-  const auto row = [&](int64_t at) {
-    return static_cast<const T*>(task.rows) + task.picked[at] * task.d;
+  const auto row = [&](int64_t i) {
+    return static_cast<const T*>(task.rows) + task.picked[i] * task.d;
   };
   const int64_t whole = task.d / kFloats * kFloats;
   const Tail<kFloats, float> rest(task.query + whole, task.d - whole);
-  const int64_t groups = task.count / kRows;
-  visit_ahead(
-      groups, rows_ahead(kBytesAhead, size * kRows, 8),
-      [&](int64_t group) {
-        for (int r = 0; r < kRows; ++r) prefetch_row(row(group * kRows + r), size);
-      },
-      [&](int64_t group) {
+  visit_rows<kRows>(
+      task.count, task.d * static_cast<int64_t>(sizeof(T)), row,
+      [&](int64_t first) {
         const T* rows[kRows];
-        for (int r = 0; r < kRows; ++r) rows[r] = row(group * kRows + r);
-        estimate<kRows, 1>(task.query, rest.values, rows, task.d,
-                           task.squared_distances + group * kRows);
+        for (int r = 0; r < kRows; ++r) rows[r] = row(first + r);
+        estimate<kRows, 1>(task.query, rest.values, rows, task.d, task.squared_distances + first);
+      },
+      [&](int64_t i) {
+        const T* const rows[] = {row(i)};
+        estimate<1, 8>(task.query, rest.values, rows, task.d, task.squared_distances + i);
       });
-  for (int64_t i = groups * kRows; i < task.count; ++i) {
-    const T* const rows[] = {row(i)};
-    estimate<1, 8>(task.query, rest.values, rows, task.d, task.squared_distances + i);
-  }
 }
 
 }  // namespace

@@ -37,5 +37,22 @@ inline int64_t rows_ahead(int64_t bytes, int64_t size, int64_t most) {
   return fitting < 1 ? 1 : (fitting > most ? most : fitting);
 }
 
+// Visits `count` rows of `size` bytes, all asked for ahead: in groups, each given by the number of
+// its first row, then one by one those that are left.
+template <int kRows, typename RowAt, typename VisitGroup, typename VisitOne>
+void visit_rows(int64_t count, int64_t size, const RowAt& row_at, const VisitGroup& visit_group,
+                const VisitOne& visit_one) {
+  constexpr int64_t kBytesAhead = 6144, kMostGroups = 8;
+  const int64_t groups = count / kRows, left = groups * kRows;
+  for (int64_t i = left; i < count; ++i) prefetch_row(row_at(i), size);
+  visit_ahead(
+      groups, rows_ahead(kBytesAhead, size * kRows, kMostGroups),
+      [&](int64_t group) {
+        for (int r = 0; r < kRows; ++r) prefetch_row(row_at(group * kRows + r), size);
+      },
+      [&](int64_t group) { visit_group(group * kRows); });
+  for (int64_t i = left; i < count; ++i) visit_one(i);
+}
+
 }  // namespace
 }  // namespace expansive

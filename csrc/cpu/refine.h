@@ -76,34 +76,26 @@ double refine(const double* query, const void* row, double row_scale, int64_t d,
 template <typename T>
 void refine_rows(const RefineTask& task) {
   constexpr int kRows = 4;
-  constexpr int64_t kBytesAhead = 6144;  // rows to ask for while some are measured
-  const int64_t size = task.d * static_cast<int64_t>(sizeof(T));
   const auto row = [&](int64_t i) {
     return static_cast<const T*>(task.rows) + task.picked[i] * task.d;
   };
   const auto scale = [&](int64_t i) {
     return task.row_scales ? task.row_scales[task.picked[i]] : 1.0;
   };
-  const int64_t groups = task.count / kRows;
-  for (int64_t i = groups * kRows; i < task.count; ++i) prefetch_row(row(i), size);
-  visit_ahead(
-      groups, rows_ahead(kBytesAhead, size * kRows, 8),
-      [&](int64_t group) {
-        for (int r = 0; r < kRows; ++r) prefetch_row(row(group * kRows + r), size);
-      },
-      [&](int64_t group) {
+  visit_rows<kRows>(
+      task.count, task.d * static_cast<int64_t>(sizeof(T)), row,
+      [&](int64_t first) {
         const T* rows[kRows];
         double scales[kRows];
         for (int r = 0; r < kRows; ++r) {
-          rows[r] = row(group * kRows + r);
-          scales[r] = scale(group * kRows + r);
+          rows[r] = row(first + r);
+          scales[r] = scale(first + r);
         }
-        refine<kRows>(task.query, rows, scales, task.d, task.limit,
-                      task.squared_distances + group * kRows);
+        refine<kRows>(task.query, rows, scales, task.d, task.limit, task.squared_distances + first);
+      },
+      [&](int64_t i) {
+        task.squared_distances[i] = refine<T>(task.query, row(i), scale(i), task.d, task.limit);
       });
-  for (int64_t i = groups * kRows; i < task.count; ++i) {
-    task.squared_distances[i] = refine<T>(task.query, row(i), scale(i), task.d, task.limit);
-  }
 }
 
 template <typename T>
