@@ -45,6 +45,7 @@ constexpr Kernels make_kernels(const char* name) {
       keep_between,
       keep_related,
       find_ranks,
+      kMostRanked,
       largest_norm,
       draw_words,
       {

@@ -97,7 +97,10 @@ inline float find_cutoff(const float* values, int64_t count, int64_t wanted) {
   return low;
 }
 
-// How many of `count` values are less than each. Quadratic, but in vectors: for few values.
+constexpr int64_t kMostRanked = 64 * Vector::kWidth;
+
+// How many of `count` values are less than each. Quadratic, but in vectors: up to so many it is
+// quicker than sorting.
 inline void find_ranks(const double* values, int64_t count, int64_t* ranks) {
   constexpr int64_t kAtOnce = 8;  // counters in a register or two
   for (int64_t from = 0; from < count; from += kAtOnce) {

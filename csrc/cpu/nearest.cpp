@@ -10,9 +10,6 @@ namespace {
 // How much looser a limit may be for being found sooner.
 constexpr double kHardly = 1.0 + 0x1p-10;
 
-// Up to here it is quicker to count ranks than to sort.
-constexpr size_t kFew = 256;
-
 // Whether little room is left.
 bool is_crowded(const CandidateList& list) { return 4 * list.count > 3 * list.full; }
 
@@ -347,34 +344,35 @@ void Nearest::measure(const CandidateList& list, const double* query) {
   keep_nearest(found, found_.size() + static_cast<size_t>(near));
 }
 
-// Of the first n of some rows.
+// Of the first n of some rows; as long as there is room for all, they are in no order.
 void Nearest::keep_nearest(const Found& some, size_t n) {
   thread_local std::vector<Neighbor> nearest;
+  const auto k = static_cast<size_t>(k_);
   nearest.resize(n);
-  const size_t kept = std::min(static_cast<size_t>(k_), n);
-  if (n > kFew || !order_by_ranks(some, nearest)) {
-    for (size_t i = 0; i < n; ++i) nearest[i] = {some.squared_distances[i], some.rows[i]};
-    const auto end = nearest.begin() + static_cast<int64_t>(kept);
-    std::nth_element(nearest.begin(), end - (kept > 0 ? 1 : 0), nearest.end());
+  for (size_t i = 0; i < n; ++i) nearest[i] = {some.squared_distances[i], some.rows[i]};
+  if (n > k && !order_few(some, nearest)) {
+    std::nth_element(nearest.begin(), nearest.begin() + (k_ - 1), nearest.end());
   }
-  found_.assign(nearest.begin(), nearest.begin() + static_cast<int64_t>(kept));
-  if (n >= static_cast<size_t>(k_)) lower_limit(found_.back().squared_distance);
+  const auto end = nearest.begin() + static_cast<int64_t>(std::min(n, k));
+  found_.assign(nearest.begin(), end);
+  if (n < k) return;
+  const auto farthest = n > k ? end - 1 : std::max_element(nearest.begin(), end);
+  lower_limit(farthest->squared_distance);
 }
 
-// Puts each of the first rows where it belongs, as many as fit; false if distances tie, which ranks
-// alone do not decide.
-bool Nearest::order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const {
+// Puts each of some rows where it belongs among them; false if they are many, or if distances tie,
+// which ranks alone do not decide.
+bool Nearest::order_few(const Found& some, std::vector<Neighbor>& ordered) const {
   thread_local std::vector<int64_t> ranks;
-  const size_t n = ordered.size();
-  ranks.resize(n);
-  database_->kernels->find_ranks(some.squared_distances.data(), static_cast<int64_t>(n),
-                                 ranks.data());
-  size_t sum = 0;
-  for (size_t i = 0; i < n; ++i) {
+  const auto n = static_cast<int64_t>(ordered.size());
+  if (n > database_->kernels->most_ranked) return false;
+  ranks.resize(ordered.size());
+  database_->kernels->find_ranks(some.squared_distances.data(), n, ranks.data());
+  if (std::accumulate(ranks.begin(), ranks.end(), int64_t{0}) != n * (n - 1) / 2) return false;
+  for (size_t i = 0; i < ordered.size(); ++i) {
     ordered[static_cast<size_t>(ranks[i])] = {some.squared_distances[i], some.rows[i]};
-    sum += static_cast<size_t>(ranks[i]);
   }
-  return sum == n * (n - 1) / 2;
+  return true;
 }
 
 void Nearest::lower_limit(double limit) {
@@ -386,7 +384,10 @@ void Nearest::lower_limit(double limit) {
 }
 
 const std::vector<Neighbor>& Nearest::sorted() {
-  if (!std::is_sorted(found_.begin(), found_.end())) std::sort(found_.begin(), found_.end());
+  if (std::is_sorted(found_.begin(), found_.end())) return found_;
+  thread_local Found found;
+  found.assign(found_, 0);
+  if (!order_few(found, found_)) std::sort(found_.begin(), found_.end());
   return found_;
 }
 

@@ -211,7 +211,7 @@ class Nearest {
   const float* floats() const;
   void measure(const CandidateList& list, const double* query);
   void keep_nearest(const Found& some, size_t n);
-  bool order_by_ranks(const Found& some, std::vector<Neighbor>& ordered) const;
+  bool order_few(const Found& some, std::vector<Neighbor>& ordered) const;
   void lower_limit(double limit);
 
   const Database* database_;
@@ -231,7 +231,7 @@ class Nearest {
   double limit_ = std::numeric_limits<double>::infinity();
   float guess_ = -std::numeric_limits<float>::infinity();  // the highest threshold given out
   bool may_guess_ = true;  // false: all thresholds are certain, `settle` asks for no second pass
-  std::vector<Neighbor> found_;         // the k nearest refined rows, the farthest last
+  std::vector<Neighbor> found_;         // the k nearest refined rows, in no order
   std::vector<Neighbor> found_before_;  // what it was when the stretch began
 };
 
