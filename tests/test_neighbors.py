@@ -211,6 +211,21 @@ def test_more_neighbors_than_a_heap_likes(
     assert_same_search(got, expected)
 
 
+@backends
+@isas
+@pytest.mark.parametrize("data", ["normal", "small_integers"])
+def test_as_many_neighbors_as_are_ordered_by_ranks(backend: str, isa_name: str, data: str) -> None:
+    """Instruction sets sort beyond 256, 512 or 1024, and where distances tie."""
+    x, y = make_data(data, "two_classes", 1300, 6, "float32", "euclidean", 0)
+    queries = np.arange(0, 1300, 65)
+    distances, rows = ex.neighbors(x, y, 1025, "any", queries, backend="reference")
+    with isa(isa_name):
+        index = ex.Index(x, y, backend=backend, expected_queries=1000)
+        for k in (255, 257, 511, 513, 1023, 1025):
+            got = index.search_rows(queries, k, "any")
+            assert_same_search(got, (distances[:, :k], rows[:, :k]), f"k = {k}")
+
+
 # ---- laws that need no reference --------------------------------------------------------------
 
 
