@@ -13,6 +13,7 @@ import pytest
 import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState, PartialState
+from accelerate.utils import DistributedType
 from torch import Tensor, nn
 
 from expansive.train import ThreePhaseTrainer
@@ -313,6 +314,18 @@ def test_a_trainer_on_the_cpu_says_that_an_accelerator_in_use_is_elsewhere() -> 
     assert make_accelerator().mixed_precision == "bf16"
     del theirs
     assert Settings(cpu=True).accelerator().device.type == "cpu"
+
+
+@pytest.mark.usefixtures("_another_device")
+def test_the_processes_of_a_launch_stay_on_their_device() -> None:
+    Settings().accelerator()
+    for state in (PartialState(), AcceleratorState()):
+        state.distributed_type = DistributedType.MULTI_GPU
+    with pytest.raises(ValueError, match=r"cpu is True.*launch are on 'meta'.*--cpu"):
+        Settings(cpu=True).accelerator()
+    for state in (PartialState(), AcceleratorState()):
+        state.distributed_type, state.device = DistributedType.MULTI_CPU, torch.device("cpu")
+    assert Settings().accelerator().device.type == "cpu"
 
 
 @pytest.mark.usefixtures("_another_device")

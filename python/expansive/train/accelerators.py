@@ -37,7 +37,8 @@ def make_accelerator(cpu: bool = False, mixed_precision: str | None = None) -> A
     ------
     ValueError
         When an Accelerator made elsewhere is in use that has another precision than is asked for,
-        or is not on the CPU where that is asked for.
+        or when that one, or the launch that this process belongs to, is not on the CPU where that
+        is asked for.
     """
     if is_initialized():
         _leave(cpu, mixed_precision)
@@ -49,28 +50,38 @@ def make_accelerator(cpu: bool = False, mixed_precision: str | None = None) -> A
 def _leave(cpu: bool, mixed_precision: str | None) -> None:
     """Let accelerate take another device or precision, where another is wanted."""
     state = AcceleratorState()
-    on_cpu = cpu or parse_flag_from_env("ACCELERATE_USE_CPU")
-    place = "cpu" if on_cpu else PartialState().default_device.type
-    other_device = state.device.type != place
+    other_device = state.device.type != _wanted_place(cpu)
     other_precision = state.mixed_precision != (mixed_precision or launched_precision())
     if not other_device and not other_precision:
         return
-    if _others():
-        if other_precision and mixed_precision is not None:
-            raise ValueError(
-                f"mixed_precision is {mixed_precision!r}, given or by default, and an Accelerator "
-                f"made elsewhere in this process has {state.mixed_precision!r}: give the same, "
-                "or delete that one first"
-            )
-        if other_device and cpu:
-            raise ValueError(
-                f"cpu is True, and an Accelerator made elsewhere in this process is on "
-                f"{str(state.device)!r}: leave cpu out, or delete that one first"
-            )
+    if other_device and state.distributed_type != DistributedType.NO:
+        raise ValueError(
+            f"cpu is True, and the processes of this launch are on {str(state.device)!r}: leave "
+            "cpu out, or launch them with --cpu"
+        )
+    if not _others():
+        AcceleratorState._reset_state(reset_partial_state=other_device)
         return
-    # The processes of a launch stay connected by the device that they began with.
+    if other_precision and mixed_precision is not None:
+        raise ValueError(
+            f"mixed_precision is {mixed_precision!r}, given or by default, and an Accelerator "
+            f"made elsewhere in this process has {state.mixed_precision!r}: give the same, "
+            "or delete that one first"
+        )
+    if other_device and cpu:
+        raise ValueError(
+            f"cpu is True, and an Accelerator made elsewhere in this process is on "
+            f"{str(state.device)!r}: leave cpu out, or delete that one first"
+        )
+
+
+def _wanted_place(cpu: bool) -> str:
+    """Name the kind of device; the processes of a launch stay where they began."""
+    state = PartialState()
+    if cpu or parse_flag_from_env("ACCELERATE_USE_CPU"):
+        return "cpu"
     alone = state.distributed_type == DistributedType.NO
-    AcceleratorState._reset_state(reset_partial_state=other_device and alone)
+    return str((state.default_device if alone else state.device).type)
 
 
 def _others() -> bool:
