@@ -146,6 +146,7 @@ class _Loop:
     def __init__(self, phase: Phase, settings: Settings) -> None:
         self.phase, self.settings = phase, settings
         self.accelerator = accelerator = settings.accelerator()
+        self.device = accelerator.device  # it may say another once `on_epoch` has made one
         self.shown = settings.progress and accelerator.is_main_process
         number = PHASES.index(phase.name)
         self.order = Shuffle(len(cast(Sized, phase.rows)), (settings.seed, number))
@@ -154,10 +155,10 @@ class _Loop:
         )
         self.frozen = _frozen(phase.module)
         # Some optimizers make their state at once, where the parameters are.
-        phase.module.to(accelerator.device)
+        phase.module.to(self.device)
         optimizer = _optimizer(phase, settings)
         self.rates = [without_numpy(group["lr"]) for group in optimizer.param_groups]
-        counts = torch.as_tensor(phase.counts, device=accelerator.device)
+        counts = torch.as_tensor(phase.counts, device=self.device)
         self.loss = make_loss(phase.loss, counts)
         self.own_forward = {k: v for k, v in vars(phase.module).items() if k == "forward"}
         self.module, self.optimizer, self.batches = accelerator.prepare(
@@ -183,7 +184,7 @@ class _Loop:
         self.module.train()
         for part in self.frozen:
             part.training = False
-        with seeded((*self.order.seed, epoch), self.accelerator.device):
+        with seeded((*self.order.seed, epoch), self.device):
             total, rows = self._steps()
         loss = total / rows
         if not math.isfinite(loss):
@@ -200,12 +201,12 @@ class _Loop:
         if phase.val is None:
             return {}
         # Validation rows may be augmented too.
-        with seeded((*self.order.seed, epoch, 1), self.accelerator.device):
+        with seeded((*self.order.seed, epoch, 1), self.device):
             truth, predicted = predict(
                 phase.module,
                 phase.val,
                 len(phase.counts),
-                # A new one: `on_epoch` may have trained in another precision.
+                # A new one: `on_epoch` may have trained elsewhere, or in another precision.
                 settings.accelerator(),
                 settings.batch_size,
                 phase.num_workers,
@@ -214,7 +215,7 @@ class _Loop:
         return {"val_balanced_accuracy": balanced_accuracy(truth, predicted)}
 
     def _steps(self) -> list[float]:
-        total = torch.zeros(2, dtype=torch.float64, device=self.accelerator.device)
+        total = torch.zeros(2, dtype=torch.float64, device=self.device)
         for inputs, labels in batches_of(self.batches):
             self.optimizer.zero_grad()
             logits = logits_of(self.module(inputs), len(self.phase.counts))
