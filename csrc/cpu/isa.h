@@ -185,7 +185,7 @@ struct Kernels {
   void (*keep_from)(CandidateList& list, float least);
   void (*keep_between)(CandidateList& list, float least, float end);
   void (*keep_related)(CandidateList& list, const RelatedColumns& related);
-  void (*find_ranks)(const double* values, int64_t count, int64_t* ranks);
+  void (*find_ranks)(const double* values, int64_t count, int32_t* keys, int32_t* ranks);
   int64_t most_ranked;  // up to here it is quicker to find ranks than to sort
   float (*largest_norm)(const CandidateList& list, float cutoff, const float* norms);
   void (*draw_words)(const DrawTask&);

@@ -97,19 +97,45 @@ inline float find_cutoff(const float* values, int64_t count, int64_t wanted) {
   return low;
 }
 
-constexpr int64_t kMostRanked = 64 * Vector::kWidth;
+constexpr int64_t kMostRanked = 128 * Vector::kWidth;
 
-// How many of `count` values are less than each. Quadratic, but in vectors: up to so many it is
-// quicker than sorting.
-inline void find_ranks(const double* values, int64_t count, int64_t* ranks) {
-  constexpr int64_t kAtOnce = 8;  // counters in a register or two
+// The largest of some numbers; 0 if none is above it.
+inline double largest_of(const double* values, int64_t count) {
+  constexpr int64_t kAtOnce = 16;
+  double lanes[kAtOnce] = {};
+  const auto include = [&lanes](const double* some, int64_t many) {
+    for (int64_t i = 0; i < many; ++i) lanes[i] = some[i] > lanes[i] ? some[i] : lanes[i];
+  };
+  int64_t from = 0;
+  for (; from + kAtOnce <= count; from += kAtOnce) include(values + from, kAtOnce);
+  include(values + from, count - from);
+  double largest = 0.0;
+  for (const double lane : lanes) largest = lane > largest ? lane : largest;
+  return largest;
+}
+
+// Numbers of 30 bits in the order of the values, of which none is below zero; values that differ by
+// less than a billionth of the largest may share one. All are zero where the largest is extreme.
+inline void make_keys(const double* values, int64_t count, int32_t* keys) {
+  const double largest = largest_of(values, count);
+  const bool is_extreme = !(largest > 0x1p-900 && largest < 0x1p900);
+  const double scale = is_extreme ? 0.0 : 0x1p30 / largest;
+  for (int64_t i = 0; i < count; ++i) {
+    keys[i] = is_extreme ? 0 : static_cast<int32_t>(values[i] * scale);
+  }
+}
+
+// How many of `count` values have a lesser key than each. Quadratic, but in vectors: up to so many
+// it is quicker than sorting.
+inline void find_ranks(const double* values, int64_t count, int32_t* keys, int32_t* ranks) {
+  constexpr int64_t kAtOnce = 16;  // counters in a register or a few
+  make_keys(values, count, keys);
   for (int64_t from = 0; from < count; from += kAtOnce) {
     const int64_t many = count - from < kAtOnce ? count - from : kAtOnce;
-    double own[kAtOnce] = {};
-    int64_t less[kAtOnce] = {};
-    for (int64_t i = 0; i < many; ++i) own[i] = values[from + i];
+    int32_t own[kAtOnce] = {}, less[kAtOnce] = {};
+    for (int64_t i = 0; i < many; ++i) own[i] = keys[from + i];
     for (int64_t j = 0; j < count; ++j) {
-      for (int64_t i = 0; i < kAtOnce; ++i) less[i] += values[j] < own[i] ? 1 : 0;
+      for (int64_t i = 0; i < kAtOnce; ++i) less[i] += keys[j] < own[i] ? 1 : 0;
     }
     for (int64_t i = 0; i < many; ++i) ranks[from + i] = less[i];
   }

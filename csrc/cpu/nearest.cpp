@@ -349,9 +349,9 @@ void Nearest::keep_nearest(const Found& some, size_t n) {
   thread_local std::vector<Neighbor> nearest;
   const auto k = static_cast<size_t>(k_);
   nearest.resize(n);
-  for (size_t i = 0; i < n; ++i) nearest[i] = {some.squared_distances[i], some.rows[i]};
-  if (n > k && !order_few(some, nearest)) {
-    std::nth_element(nearest.begin(), nearest.begin() + (k_ - 1), nearest.end());
+  if (n <= k || !order_few(some, nearest)) {
+    for (size_t i = 0; i < n; ++i) nearest[i] = {some.squared_distances[i], some.rows[i]};
+    if (n > k) std::nth_element(nearest.begin(), nearest.begin() + (k_ - 1), nearest.end());
   }
   const auto end = nearest.begin() + static_cast<int64_t>(std::min(n, k));
   found_.assign(nearest.begin(), end);
@@ -360,14 +360,15 @@ void Nearest::keep_nearest(const Found& some, size_t n) {
   lower_limit(farthest->squared_distance);
 }
 
-// Puts each of some rows where it belongs among them; false if they are many, or if distances tie,
-// which ranks alone do not decide.
+// Puts each of some rows where it belongs among them; false, and nothing done, if they are many, or
+// if some distances hardly differ, which keys do not tell apart.
 bool Nearest::order_few(const Found& some, std::vector<Neighbor>& ordered) const {
-  thread_local std::vector<int64_t> ranks;
+  thread_local std::vector<int32_t> keys, ranks;
   const auto n = static_cast<int64_t>(ordered.size());
   if (n > database_->kernels->most_ranked) return false;
+  keys.resize(ordered.size());
   ranks.resize(ordered.size());
-  database_->kernels->find_ranks(some.squared_distances.data(), n, ranks.data());
+  database_->kernels->find_ranks(some.squared_distances.data(), n, keys.data(), ranks.data());
   if (std::accumulate(ranks.begin(), ranks.end(), int64_t{0}) != n * (n - 1) / 2) return false;
   for (size_t i = 0; i < ordered.size(); ++i) {
     ordered[static_cast<size_t>(ranks[i])] = {some.squared_distances[i], some.rows[i]};
