@@ -212,12 +212,12 @@ void Nearest::rescreen(const CandidateList& list) {
 
 // The threshold that there would be if the k-th nearest row were as near as a candidate of some
 // rank: of the rank that rows seen so far should have among the k nearest of all, with a margin of
-// three standard deviations and two, but k at most: that is still tighter than what is certain of
-// the k best so far, for errors seldom add up.
+// two and a half standard deviations and two, but k at most: that is still tighter than what is
+// certain of the k best so far, for errors seldom add up.
 float Nearest::guess(const CandidateList& list, double seen) const {
   const double expected = static_cast<double>(k_) * seen;
   const double deviation = std::sqrt(expected * (1.0 - seen));
-  const auto likely = static_cast<int64_t>(std::ceil(expected + 3.0 * deviation + 2.0));
+  const auto likely = static_cast<int64_t>(std::ceil(expected + 2.5 * deviation + 2.0));
   const int64_t rank = std::min(likely, k_);
   if (rank >= list.count) return screen_.threshold;
   return screen_.threshold_at(find_cutoff(list, rank));

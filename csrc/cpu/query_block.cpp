@@ -46,50 +46,50 @@ QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t
       list_values_(static_cast<size_t>(size() * list_storage(plan))),
       list_columns_(list_values_.size()),
       lists_(thresholds_.size()),
+      seated_(static_cast<size_t>(size())),
       reach_(kernels_, plan.database.box_dims(), tiles_) {
   std::fill_n(images_.data(), tiles_ * kernels_.tile_queries * plan.database.images.words(), 0u);
   nearest_.reserve(static_cast<size_t>(size()));
   for (int64_t i = 0; i < size(); ++i) {
     admit(i);
-    place(i);
+    seat(i, i);
   }
 }
 
 void QueryBlock::admit(int64_t i) {
+  const int64_t place = first_ + i;
   nearest_.emplace_back(plan_, query(i));
+  nearest_.back().place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
   CandidateList& list = lists_[static_cast<size_t>(i)];
   list.values = list_values_.data() + i * list_storage(plan_);
   list.columns = list_columns_.data() + i * list_storage(plan_);
   list.full = first_list_length(plan_.database, plan_.k);
 }
 
-void QueryBlock::place(int64_t i) {
+void QueryBlock::seat(int64_t i, int64_t seat) {
   const ImageMaker& maker = plan_.database.images;
-  const int64_t width = kernels_.tile_queries, place = first_ + i;
-  Nearest& nearest = nearest_[static_cast<size_t>(i)];
+  const int64_t width = kernels_.tile_queries;
   std::array<float, kBoxDims> point{};
-  nearest.place(batch_.image(place), batch_.byte_image(place), batch_.byte_error(place));
-  const uint32_t* words = batch_.words(place);
-  uint32_t* out = images_.data() + i / width * width * maker.words() + i % width;
+  seated_[static_cast<size_t>(seat)] = i;
+  const uint32_t* words = batch_.words(first_ + i);
+  uint32_t* out = images_.data() + seat / width * width * maker.words() + seat % width;
   for (int64_t j = 0; j < maker.words(); ++j)
     out[j * width] = query_word(kernels_.elements, words[j]);
   maker.lead(words, plan_.database.box_dims(), point.data());
-  reach_.place(i / width, i % width, point.data());
+  reach_.place(seat / width, seat % width, point.data());
 }
 
-void QueryBlock::set_threshold(int64_t i, float threshold) {
-  thresholds_[static_cast<size_t>(i)] = threshold;
+void QueryBlock::set_threshold(int64_t seat, float threshold) {
+  thresholds_[static_cast<size_t>(seat)] = threshold;
   if (!plan_.database.images.rotates()) return;  // nothing has a box
-  reach_.set(i / kernels_.tile_queries, i % kernels_.tile_queries,
-             threshold == kNever ? -1.0f : nearest_[static_cast<size_t>(i)].squared_reach());
+  reach_.set(seat / kernels_.tile_queries, seat % kernels_.tile_queries,
+             threshold == kNever ? -1.0f : seated(seat).squared_reach());
 }
 
 void QueryBlock::visit(const Panels& panels, const float* negated_half_norms, int64_t first_panel,
                        int64_t end_panel, const Image& worst, Interrupt& interrupt, int worker) {
   negated_half_norms_ = negated_half_norms;
-  for (int64_t i = 0; i < size(); ++i) {
-    set_threshold(i, nearest_[static_cast<size_t>(i)].begin(panels, worst));
-  }
+  for (int64_t i = 0; i < size(); ++i) set_threshold(i, seated(i).begin(panels, worst));
   const Range visited{first_panel, end_panel};
   std::vector<Related> related;
   for (int64_t tile = 0; tile < tiles_; ++tile) {
@@ -99,10 +99,25 @@ void QueryBlock::visit(const Panels& panels, const float* negated_half_norms, in
     screen_nearest(tile, panels, related.back());
   }
   screen_all(panels, visited, related, interrupt, worker);
-  if (settle(interrupt, worker)) {
-    screen_all(panels, visited, related, interrupt, worker);
-    settle(interrupt, worker);
+  screen_again(settle(interrupt, worker), panels, visited, interrupt, worker);
+}
+
+// For queries whose guesses went too far: they are few, and sit in the first tiles meanwhile.
+void QueryBlock::screen_again(const std::vector<int64_t>& queries, const Panels& panels,
+                              Range visited, Interrupt& interrupt, int worker) {
+  if (queries.empty()) return;
+  const auto count = static_cast<int64_t>(queries.size());
+  for (int64_t i = 0; i < count; ++i) {
+    seat(queries[static_cast<size_t>(i)], i);
+    set_threshold(i, seated(i).begin_again());
   }
+  std::vector<Related> related;
+  for (int64_t tile = 0; tile < divide_up(count, kernels_.tile_queries); ++tile) {
+    related.emplace_back(related_panels(tile, panels, visited));
+  }
+  screen_all(panels, visited, related, interrupt, worker);
+  settle(interrupt, worker);
+  for (int64_t i = 0; i < count; ++i) seat(i, i);
 }
 
 // Screens the nearest cluster of panels, takes it out of the runs and tightens the thresholds.
@@ -130,9 +145,9 @@ void QueryBlock::screen_all(const Panels& panels, Range visited, std::vector<Rel
   const bool in_order = panels.has_boxes();  // as reach_ has it
   for (Related& mine : related) mine.seen = 0;
   for (const Range& some : visits(visited, group, in_order)) {
-    for (int64_t tile = 0; tile < tiles_; ++tile) {
+    for (size_t tile = 0; tile < related.size(); ++tile) {
       interrupt.check(worker);
-      if (any_active(tile)) screen_related(tile, panels, some, related[static_cast<size_t>(tile)]);
+      screen_related(static_cast<int64_t>(tile), panels, some, related[tile]);
     }
   }
 }
@@ -150,40 +165,35 @@ void QueryBlock::screen_related(int64_t tile, const Panels& panels, Range some, 
   }
 }
 
-// Finishes every query; those that must be screened again are left with a threshold to do so.
-bool QueryBlock::settle(Interrupt& interrupt, int worker) {
-  std::vector<int64_t> unsettled;
+// Finishes every query that is active, and says which must be screened again.
+std::vector<int64_t> QueryBlock::settle(Interrupt& interrupt, int worker) {
+  std::vector<int64_t> settled, again;
   std::vector<ToEstimate> left;
   for (int64_t i = 0; i < size(); ++i) {
     interrupt.check(worker);
-    if (thresholds_[static_cast<size_t>(i)] == kNever) continue;
-    Nearest& nearest = nearest_[static_cast<size_t>(i)];
-    CandidateList undecided = nearest.take_undecided(lists_[static_cast<size_t>(i)]);
-    if (nearest.measure_some(undecided)) left.push_back({&nearest, undecided});
-    unsettled.push_back(i);
+    if (!is_active(i)) continue;
+    CandidateList undecided = seated(i).take_undecided(lists_[static_cast<size_t>(i)]);
+    if (seated(i).measure_some(undecided)) left.push_back({&seated(i), undecided});
+    settled.push_back(i);
   }
   make_estimates(plan_, left, interrupt, worker);
   for (ToEstimate& one : left) {
     interrupt.check(worker);
     one.nearest->measure_estimated(one.candidates);
   }
-  bool again = false;
-  for (const int64_t i : unsettled) {
-    Nearest& nearest = nearest_[static_cast<size_t>(i)];
-    const bool guessed = nearest.has_guessed_too_much();
-    set_threshold(i, guessed ? nearest.begin_again() : kNever);
-    again = again || guessed;
+  for (const int64_t i : settled) {
+    set_threshold(i, kNever);
+    if (seated(i).has_guessed_too_much()) again.push_back(seated_[static_cast<size_t>(i)]);
   }
   return again;
 }
 
-int64_t QueryBlock::tile_end(int64_t tile) const {
-  return std::min(size(), (tile + 1) * kernels_.tile_queries);
+bool QueryBlock::is_active(int64_t seat) const {
+  return thresholds_[static_cast<size_t>(seat)] != kNever;
 }
 
-bool QueryBlock::any_active(int64_t tile) const {
-  const auto begin = thresholds_.begin() + tile * kernels_.tile_queries;
-  return std::any_of(begin, begin + kernels_.tile_queries, [](float t) { return t != kNever; });
+int64_t QueryBlock::tile_end(int64_t tile) const {
+  return std::min(size(), (tile + 1) * kernels_.tile_queries);
 }
 
 QueryBlock::Related::Related(Runs panels) : runs(std::move(panels)) {
@@ -197,18 +207,20 @@ double QueryBlock::Related::share_seen(int64_t more) const {
 QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
                                             Range visited) const {
   if (plan_.relation == Relation::any) return {visited};
-  const int64_t begin = tile * kernels_.tile_queries;
-  const int64_t last = tile_end(tile) - 1;
   // Queries are in class order, so the classes of a tile are a contiguous stretch of positions;
   // a query without a class in the database (code -1) adds nothing to it.
   Range classes{std::numeric_limits<int64_t>::max(), 0};
-  bool one_class = true;
-  for (int64_t i = begin; i <= last; ++i) {
-    const Range own = own_class(i);
-    one_class = one_class && own.begin == own_class(begin).begin && own.end == own_class(begin).end;
+  std::vector<Range> each;
+  for (int64_t i = tile * kernels_.tile_queries; i < tile_end(tile); ++i) {
+    if (!is_active(i)) continue;
+    const Range own = own_class(seated_[static_cast<size_t>(i)]);
+    each.push_back(own);
     if (own.begin == own.end) continue;
     classes = {std::min(classes.begin, own.begin), std::max(classes.end, own.end)};
   }
+  const bool one_class = std::all_of(each.begin(), each.end(), [&](const Range& own) {
+    return own.begin == each.front().begin && own.end == each.front().end;
+  });
   const int64_t width = kernels_.panel_columns;
   const auto clip = [&](int64_t panel) { return std::clamp(panel, visited.begin, visited.end); };
   if (plan_.relation == Relation::friendly) {
@@ -244,9 +256,8 @@ void QueryBlock::screen(int64_t tile, const Panels& panels, Range run, const Rel
   }
 }
 
-void QueryBlock::make_room(int64_t i, double seen) {
-  const size_t at = static_cast<size_t>(i);
-  set_threshold(i, nearest_[at].make_room(lists_[at], seen));
+void QueryBlock::make_room(int64_t seat, double seen) {
+  set_threshold(seat, seated(seat).make_room(lists_[static_cast<size_t>(seat)], seen));
 }
 
 void QueryBlock::merge(const QueryBlock& other) {

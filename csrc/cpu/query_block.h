@@ -51,7 +51,13 @@ class QueryBlock {
   };
 
   void admit(int64_t i);
-  void place(int64_t i);
+  // Lets a query sit in a tile: its image is screened there, by that seat's threshold and list.
+  void seat(int64_t i, int64_t seat);
+  Nearest& seated(int64_t seat) {
+    return nearest_[static_cast<size_t>(seated_[static_cast<size_t>(seat)])];
+  }
+  // Whether its query is not settled.
+  bool is_active(int64_t seat) const;
   Range own_class(int64_t i) const { return plan_.own_class(query(i)); }
   int64_t tile_end(int64_t tile) const;
   Runs related_panels(int64_t tile, const Panels& panels, Range visited) const;
@@ -59,11 +65,12 @@ class QueryBlock {
                   Interrupt& interrupt, int worker);
   void screen_related(int64_t tile, const Panels& panels, Range some, Related& related);
   void screen(int64_t tile, const Panels& panels, Range run, const Related& related);
-  void make_room(int64_t i, double seen);
-  bool settle(Interrupt& interrupt, int worker);
-  bool any_active(int64_t tile) const;
+  void make_room(int64_t seat, double seen);
+  std::vector<int64_t> settle(Interrupt& interrupt, int worker);
+  void screen_again(const std::vector<int64_t>& queries, const Panels& panels, Range visited,
+                    Interrupt& interrupt, int worker);
   void screen_nearest(int64_t tile, const Panels& panels, Related& related);
-  void set_threshold(int64_t i, float threshold);
+  void set_threshold(int64_t seat, float threshold);
 
   const SearchPlan& plan_;
   const QueryImages& batch_;
@@ -72,13 +79,15 @@ class QueryBlock {
   int64_t first_;
   int64_t end_;
   int64_t tiles_;
-  AlignedWords images_;            // [tile][word][query of the tile]
+  // By seat, `tile_queries` in a tile; query i has seat i, unless it is screened again.
+  AlignedWords images_;            // [tile][word][seat of the tile]
   std::vector<float> thresholds_;  // kNever where there is no query, or it is settled
   std::vector<float> list_values_;
   std::vector<uint32_t> list_columns_;
   std::vector<CandidateList> lists_;
-  std::vector<Nearest> nearest_;
+  std::vector<int64_t> seated_;  // which query
   Reach reach_;
+  std::vector<Nearest> nearest_;  // by query
 };
 
 }  // namespace expansive
