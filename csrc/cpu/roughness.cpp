@@ -22,9 +22,9 @@ constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite
 // Costs relative to what bytes save of a feature of a pair: of a candidate beyond the k nearest,
 // alone and for each feature (less where rows are read for many queries at once), with what the
 // many cost that come before the first limits. Those are fewer for each of more neighbours.
-constexpr double kCandidate = 80'000.0, kCandidateFeature = 200.0, kJointFeature = 40.0;
-constexpr double kUsualK = 10.0, kFewer = 0.4;
-constexpr double kFewestCandidates = 3.0;  // beyond the k nearest, of rows that are worth a look
+constexpr double kCandidate = 30'000.0, kCandidateFeature = 75.0, kJointFeature = 50.0;
+constexpr double kUsualK = 10.0, kFewer = 0.3;
+constexpr double kFewestCandidates = 8.0;  // beyond the k nearest, of rows that are worth a look
 
 // How far a row reaches, in units of what bytes hold as it is.
 double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
