@@ -77,7 +77,8 @@ def test_bytes_screen_only_where_they_save_work() -> None:
     best, finer = ISAS[-1], finer_than(ISAS[-1])
     x = normal_rows()
     assert built(x, n_queries=16) == finer  # looked at as they are
-    assert built(x, n_queries=17) == best
+    assert built(x, n_queries=279) == finer  # too few to look at the rows for
+    assert built(x, n_queries=280) == best
     assert built(x[:8000]) == best
     assert built(x[:3000]) == finer
     classes = np.arange(N) % 8

@@ -119,7 +119,7 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   }
   const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
   const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
-  const Screened screened{count_searched(grouping, expected.relation), rows.d,
+  const Screened screened{expected.queries, count_searched(grouping, expected.relation), rows.d,
                           may_be_rough ? expected.k : 0, estimates_jointly(rows, metric)};
   const auto [table, scale, by_lengths] =
       choose_screening(rows, best, row_scales, extent, largest, screened, threads, interrupt);

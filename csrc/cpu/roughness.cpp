@@ -25,6 +25,8 @@ constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite
 constexpr double kCandidate = 30'000.0, kCandidateFeature = 75.0, kJointFeature = 50.0;
 constexpr double kUsualK = 10.0, kFewer = 0.3;
 constexpr double kFewestCandidates = 8.0;  // beyond the k nearest, of rows that are worth a look
+// Features of pairs for which bytes save as much as a look at the rows takes.
+constexpr double kFewestProducts = 0x1p30;
 
 // How far a row reaches, in units of what bytes hold as it is.
 double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
@@ -152,7 +154,9 @@ bool bytes_pay(const Roughness& roughness, const Screened& screened) {
 }
 
 bool bytes_may_pay(const Screened& screened) {
-  return most_candidates(screened) > kFewestCandidates;
+  const double products = static_cast<double>(screened.queries) * static_cast<double>(screened.n) *
+                          static_cast<double>(screened.d);
+  return products > kFewestProducts && most_candidates(screened) > kFewestCandidates;
 }
 
 }  // namespace expansive

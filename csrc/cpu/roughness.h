@@ -23,9 +23,10 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
                          const std::vector<double>& row_scales, const Extent& extent, int64_t k,
                          int threads, Interrupt& interrupt);
 
-// What decides how many candidates are too many: k neighbours among n rows of d features, of which
-// some are perhaps estimated for many queries at once (joint_estimates.h).
+// What decides how many candidates are too many: k neighbours among n rows of d features for each
+// query, of which some are perhaps estimated for many queries at once (joint_estimates.h).
 struct Screened {
+  int64_t queries;
   int64_t n;
   int64_t d;
   int64_t k;
@@ -35,7 +36,7 @@ struct Screened {
 // Whether that many candidates cost less than what screening by bytes saves.
 bool bytes_pay(const Roughness& roughness, const Screened& screened);
 
-// Whether it can, whatever the rows; if not, they need not be sampled.
+// Whether it can, whatever the rows, and saves more than sampling them takes.
 bool bytes_may_pay(const Screened& screened);
 
 }  // namespace expansive
