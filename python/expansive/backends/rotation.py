@@ -45,9 +45,12 @@ _LISTED_COST = 4000.0
 _LEAST_LISTED = 512.0
 _RESCREEN_COST = (2000.0, 12.0)
 _PROJECT_COST = 1.0
-_BYTE_COST = 150.0
-_PLACE_COST = 12_000.0
+_BYTE_COST = 200.0
+_PLACE_COST = 18_000.0
 _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
+
+# Of looking for directions, most of which one thread does: alone, for each, and for each feature.
+_LOOK_COST = (6e8, 2e7, 1.5e6)
 
 _limiting = threading.Lock()
 
@@ -74,15 +77,15 @@ def find_basis(x: Rows, metric: str, expected_queries: int, threads: int) -> Flo
     n, d = x.data.shape
     if d < _LEAST_FEATURES or n < _LEAST_ROWS:
         return None
-    images_alone = n * _row_cost(min(RANKS), d)
-    if expected_queries * n * d * _WORTH <= images_alone:
+    most = min(max(RANKS), d // 2)
+    if expected_queries * n * d * _WORTH <= _least_cost(n, d, most, expected_queries, threads):
         return None
     if not _is_steep(_take(x, metric, _FIRST_SAMPLE), threads):
         return None
     sample = _take(x, metric, _SAMPLE)
     sample -= sample.mean(axis=0)
     with _one_blas_thread():
-        directions, coordinates = _leading_directions(sample, min(max(RANKS), d // 2), threads)
+        directions, coordinates = _leading_directions(sample, most, threads)
         costs = _costs(sample, coordinates, n, expected_queries, threads)
     best = min(costs, key=lambda rank: costs[rank])
     if costs[best] >= _WORTH * expected_queries * n * d:
@@ -190,6 +193,13 @@ def _costs(
         )
         costs[rank] = expected_queries * each_query + n * _row_cost(rank, d)
     return costs
+
+
+def _least_cost(n: int, d: int, most: int, expected_queries: int, threads: int) -> float:
+    """Estimate the cost of searching by at most so many directions, whatever the rows are."""
+    alone, each, each_feature = _LOOK_COST
+    looking = (alone + each * most + each_feature * d) * threads
+    return looking + n * _row_cost(min(RANKS), d) + expected_queries * _LEAST_LISTED * _LISTED_COST
 
 
 def _row_cost(rank: int, d: int) -> float:
