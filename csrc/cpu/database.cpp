@@ -15,6 +15,7 @@ namespace {
 
 constexpr int64_t kRowsPerTask = 4096;
 constexpr double kLargestValue = 0x1p500;  // squared distances of 2^20 such features are finite
+constexpr int64_t kSampledRows = 255, kFewSampledRows = 63;  // for the extent
 
 // The power of two that rows, when they are centred, are multiplied by: coordinates below 1 (where
 // centring may double the largest), or the most that most rows fit their elements' ball with.
@@ -117,8 +118,11 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
     row_scales = find_row_scales(rows, best, threads, interrupt);
     largest = 1.0;
   }
-  const Extent extent = find_extent(rows, best, row_scales, threads, interrupt);
-  const bool may_be_rough = basis.rank == 0 && expected.queries > few_queries(rows.dtype, metric);
+  // Few queries look at rows as they are: the extent only serves if there are more than expected.
+  const bool are_few = expected.queries <= few_queries(rows.dtype, metric);
+  const Extent extent = find_extent(rows, best, row_scales,
+                                    are_few ? kFewSampledRows : kSampledRows, threads, interrupt);
+  const bool may_be_rough = basis.rank == 0 && !are_few;
   const Screened screened{expected.queries, count_searched(grouping, expected.relation), rows.d,
                           may_be_rough ? expected.k : 0, estimates_jointly(rows, metric)};
   const auto [table, scale, by_lengths] =

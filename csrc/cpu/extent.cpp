@@ -11,7 +11,6 @@
 namespace expansive {
 namespace {
 
-constexpr int64_t kSampledRows = 255;
 constexpr int64_t kFeaturesPerTask = 64;
 
 }  // namespace
@@ -23,9 +22,9 @@ double median(std::vector<double>& values) {
 }
 
 Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<double>& row_scales,
-                   int threads, Interrupt& interrupt) {
+                   int64_t most, int threads, Interrupt& interrupt) {
   const size_t padded = static_cast<size_t>(round_up(rows.d, 8));
-  const RowSample picked(rows, kernels, row_scales, kSampledRows);
+  const RowSample picked(rows, kernels, row_scales, most);
   const size_t sampled = static_cast<size_t>(picked.size());
   std::vector<double> sample(sampled * padded);
   for (size_t i = 0; i < sampled; ++i) {

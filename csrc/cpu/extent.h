@@ -23,8 +23,8 @@ struct Extent {
 // Of some values, which it orders as it likes.
 double median(std::vector<double>& values);
 
-// `row_scales` multiply the rows; empty: all one.
+// Of at most so many rows. `row_scales` multiply them; empty: all one.
 Extent find_extent(const Rows& rows, const Kernels& kernels, const std::vector<double>& row_scales,
-                   int threads, Interrupt& interrupt);
+                   int64_t most, int threads, Interrupt& interrupt);
 
 }  // namespace expansive
