@@ -49,7 +49,8 @@ _BYTE_COST = 200.0
 _PLACE_COST = 18_000.0
 _WORTH = 0.8  # of the cost without rotation: below, the estimate is sure enough to pay
 
-# Of looking for directions, most of which one thread does: alone, for each, and for each feature.
+# Of looking for directions, most of which one thread does: alone, for each of them, and for each
+# feature.
 _LOOK_COST = (6e8, 2e7, 1.5e6)
 
 _limiting = threading.Lock()
