@@ -31,7 +31,8 @@ int64_t QueryBlock::bytes_per_query(const SearchPlan& plan) {
   return (list_storage(plan) + kept) * 8 +
          joint_estimate_bytes(plan, std::max(list_storage(plan), kept)) +
          std::min(plan.k, plan.database.rows.n) * 16 + plan.database.images.words() * 4 + reach +
-         static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList));
+         static_cast<int64_t>(sizeof(Nearest) + sizeof(CandidateList) + sizeof(int64_t) +
+                              sizeof(float));
 }
 
 QueryBlock::QueryBlock(const SearchPlan& plan, const QueryImages& batch, int64_t first, int64_t end)
@@ -207,8 +208,9 @@ double QueryBlock::Related::share_seen(int64_t more) const {
 QueryBlock::Runs QueryBlock::related_panels(int64_t tile, const Panels& panels,
                                             Range visited) const {
   if (plan_.relation == Relation::any) return {visited};
-  // Queries are in class order, so the classes of a tile are a contiguous stretch of positions;
-  // a query without a class in the database (code -1) adds nothing to it.
+  // Queries are in class order, so the classes of a tile are a contiguous stretch of positions, or
+  // lie in one if queries are screened again; a query without a class in the database (code -1)
+  // adds nothing to it.
   Range classes{std::numeric_limits<int64_t>::max(), 0};
   std::vector<Range> each;
   for (int64_t i = tile * kernels_.tile_queries; i < tile_end(tile); ++i) {
