@@ -92,7 +92,7 @@ Attack cube_corners(Random& random) {
 
 // ---- rows farther from each other than from the centre -------------------------------------
 
-// Of whole numbers, which lose nothing by a scale of 1: that is what the rows with a 126 are for.
+// Of whole numbers, which lose nothing by a scale of 1: that is what a 127 in most rows is for.
 // In most rows a coordinate is zero, and so is the centre. Queries, the rows that `every` divides,
 // have no friend but each other, and search enemies.
 struct Sparse {
@@ -110,7 +110,7 @@ struct Sparse {
       codes.push_back(i % every == 0 ? 0 : 1);
       shuffle(random);
       for (int64_t j = 0; j < used; ++j) at(i, j) = 40.0 * sign[static_cast<size_t>(j)];
-      if (i % 20 == 7) at(i, 0) = 126.0;
+      at(i, 0) = 127.0;
     }
   }
   void shuffle(Random& random) {
@@ -165,9 +165,9 @@ Attack rounded_up(Random& random) {
     rows.shuffle(random);
     if (i % Sparse::every == 0) {
       rows.fill(i, [](int64_t) { return 0.0; });
-    } else if (i % 20 != 7) {
+    } else {
       rows.fill(i, [&](int64_t j) {
-        return j >= Sparse::used ? 0.0 : i % 500 == 250 ? 39.51 : j < 30 ? 39.0 : 40.0;
+        return j >= Sparse::used ? 0.0 : i % 500 == 250 ? 126.51 : j < 30 ? 126.0 : 127.0;
       });
     }
   }

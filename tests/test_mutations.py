@@ -22,6 +22,7 @@ TESTS = Path(__file__).parent
 CSRC = TESTS.parent / "csrc"
 UNITS = (
     "byte_images",
+    "byte_reach",
     "copies",
     "database",
     "direct",
@@ -76,8 +77,7 @@ class Mutation(NamedTuple):
 
 SPACE, IMAGES, OUTWARD = "screen_space.h", "images.cpp", "outward.h"
 LENGTHS = "length_bounds.h"
-AVX2_INT8, AVX512_INT8 = "columns_avx2int8.h", "columns_avx512int8.h"
-VNNI_INT8 = "columns_avx2vnniint8.h"
+AVX2_INT8 = "columns_avx2int8.h"
 NEAREST, NEAREST_H = "nearest.cpp", "nearest.h"
 BYTES, BYTE_MAKER, BOXES = "byte_images.h", "byte_images.cpp", "boxes.h"
 ERRORS = "static_cast<double>(row_error) + query_error"
@@ -119,9 +119,14 @@ MUTATIONS = {
     ),
     "bytes in lanes of any length": Mutation(AVX2_INT8, LANES_FIT, "true"),
     "bytes of any size": Mutation(AVX2_INT8, "!any_large", "true"),
-    "wide bytes of any size": Mutation(AVX512_INT8, "outside == 0", "true"),
+    "wide bytes of any size": Mutation(
+        "lanes_avx512.h", "_mm512_max_pd(v, _mm512_set1_pd(-most))", "v"
+    ),
     "wide bytes of any size, in AVX2": Mutation(
-        VNNI_INT8, "_mm256_movemask_epi8(outside) == 0", "true"
+        "lanes_avx2.h", "_mm256_max_pd(v.low, low)", "v.low"
+    ),
+    "limit of rows brought within bytes": Mutation(
+        IMAGES, "(way + (length + way) * 0x1p-40) * kUp", "0.0"
     ),
     "columns at a whole threshold": Mutation(
         "whole_bound.h",
@@ -256,7 +261,7 @@ HARMLESS = {
 """What loosens a bound now and then, or excludes less, must change no result."""
 
 ARM_MUTATIONS = {
-    "signed bytes of any size": Mutation("columns_neonint8.h", "!outside", "true"),
+    "signed bytes of any size": Mutation("lanes_plain.h", "v.lane[i] > most", "false"),
 }
 
 ALL = MUTATIONS | HARMLESS | ARM_MUTATIONS

@@ -146,6 +146,26 @@ def test_rows_farther_from_each_other_than_from_the_centre_are_screened(length: 
     assert_found_by_all(x, 10)
 
 
+@pytest.mark.parametrize("metric", ["euclidean", "cosine"])
+@pytest.mark.parametrize("tail", ["normal", "laplace", "standard_cauchy"])
+def test_rows_of_many_features_of_which_some_are_drawn_in(tail: str, metric: str) -> None:
+    """Of nearly all rows a feature, or of few most; those near each other are drawn in alike."""
+    rng = np.random.default_rng(0)
+    x = getattr(rng, tail)(size=(2000, 400))
+    x[1::97] = x[0] + 0.1 * rng.standard_normal(400)
+    x[::89, :3] = 9.0
+    x = x.astype(np.float32)
+    queries = np.concatenate([x[:100], x[::89]])
+
+    def search(backend: str) -> ex.Neighbors:
+        return ex.Index(x, metric=metric, backend=backend).search(queries, None, 10, "any")
+
+    expected = search("reference")
+    for name in ISAS:
+        with isa(name):
+            assert_same_search(search("cpu"), expected, name)
+
+
 @pytest.mark.parametrize("lengths", [(127.498, 127.7, 127.51), (127.51, 127.3, 127.498)])
 def test_rows_at_the_edge_of_what_bytes_hold(lengths: tuple[float, float, float]) -> None:
     """A query that is rounded into it, rows that are drawn in to it, and the other way round.

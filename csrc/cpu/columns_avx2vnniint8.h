@@ -23,10 +23,8 @@ inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
 }
 inline Sum end_run(RunSum run, Sum) { return {run.lanes}; }
 
-// Numbers for which a row must be drawn in become one that start_word tells from all others; what
-// is returned means nothing then.
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
-  const __m128i low = whole4(v.low, -128.0, 128.0), high = whole4(v.high, -128.0, 128.0);
+  const __m128i low = _mm256_cvtpd_epi32(v.low), high = _mm256_cvtpd_epi32(v.high);
   const __m128i last_bytes = _mm_set1_epi32(0x0C080400);
   const __m128i bytes =
       _mm_unpacklo_epi32(_mm_shuffle_epi8(low, last_bytes), _mm_shuffle_epi8(high, last_bytes));
@@ -34,24 +32,18 @@ inline Double8 store_byte_image(uint32_t* image, Double8 v) {
   return {_mm256_cvtepi32_pd(low), _mm256_cvtepi32_pd(high)};
 }
 
-// What a run of bytes starts with; false in `fits` if some number is beyond what rows are left as
-// they are with.
-inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
+// What a run of bytes starts with.
+inline uint32_t start_word(const uint32_t* words, int64_t count, bool&) {
   constexpr int64_t kAtOnce = 8;
   const __m256i ones = _mm256_set1_epi8(1);
-  const __m256i most = _mm256_set1_epi8(kBytes.inner_byte);
-  const __m256i least = _mm256_set1_epi8(-kBytes.inner_byte);
-  __m256i sums = _mm256_setzero_si256(), outside = _mm256_setzero_si256();
+  __m256i sums = _mm256_setzero_si256();
   for (int64_t from = 0; from < count; from += kAtOnce) {
     const int64_t left = count - from;
     uint32_t some[kAtOnce] = {};
     std::memcpy(some, words + from, static_cast<size_t>(left < kAtOnce ? left : kAtOnce) * 4);
     const __m256i bytes = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(some));
     sums = multiply_quads(sums, ones, bytes);
-    outside = _mm256_or_si256(outside, _mm256_cmpgt_epi8(bytes, most));
-    outside = _mm256_or_si256(outside, _mm256_cmpgt_epi8(least, bytes));
   }
-  fits = fits && _mm256_movemask_epi8(outside) == 0;
   const __m128i quarters =
       _mm_add_epi32(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
   const __m128i halves = _mm_hadd_epi32(quarters, quarters);

@@ -25,30 +25,22 @@ inline RunSum multiply_add(uint32_t query, Column column, RunSum sum) {
 }
 inline Sum end_run(RunSum run, Sum) { return {run.lanes}; }
 
-// Numbers for which a row must be drawn in become one that start_word tells from all others; what
-// is returned means nothing then.
 inline Double8 store_byte_image(uint32_t* image, Double8 v) {
-  const __m256i whole = whole8(v, -128.0, 128.0);
+  const __m256i whole = _mm512_cvtpd_epi32(v);
   _mm_storel_epi64(reinterpret_cast<__m128i*>(image), _mm256_cvtepi32_epi8(whole));
   return _mm512_cvtepi32_pd(whole);
 }
 
-// What a run of bytes starts with; false in `fits` if some number is beyond what rows are left as
-// they are with.
-inline uint32_t start_word(const uint32_t* words, int64_t count, bool& fits) {
+// What a run of bytes starts with.
+inline uint32_t start_word(const uint32_t* words, int64_t count, bool&) {
   const __m512i ones = _mm512_set1_epi8(1);
-  const __m512i most = _mm512_set1_epi8(kBytes.inner_byte);
-  const __m512i least = _mm512_set1_epi8(-kBytes.inner_byte);
   __m512i sums = _mm512_setzero_si512();
-  uint64_t outside = 0;
   for (int64_t from = 0; from < count; from += 16) {
     const int64_t left = count - from;
     const __mmask16 some = static_cast<__mmask16>(left < 16 ? (1u << left) - 1 : 0xFFFFu);
     const __m512i bytes = _mm512_maskz_loadu_epi32(some, words + from);
     sums = multiply_quads(sums, ones, bytes);
-    outside |= _mm512_cmpgt_epi8_mask(bytes, most) | _mm512_cmpgt_epi8_mask(least, bytes);
   }
-  fits = fits && outside == 0;
   return static_cast<uint32_t>(-kBytes.query_shift * _mm512_reduce_add_epi32(sums));
 }
 

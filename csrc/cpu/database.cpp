@@ -35,6 +35,7 @@ double find_scale(const Elements& elements, double largest, const Extent& extent
 struct Screening {
   const Kernels* kernels;
   double scale;
+  double lost = 0.0;  // of a row's squared length there, by drawing in
   std::optional<LengthBounds> by_lengths = std::nullopt;
 };
 
@@ -68,10 +69,10 @@ Screening choose_screening(const Rows& rows, const Kernels& best,
         find_roughness(rows, best, row_scales, extent, screened.k, threads, interrupt);
     const bool pays = isa_is_given() || bytes_pay(found, screened);
     if (found.scale > 0.0 && pays) {
-      Screening by_bytes{&best, found.scale};
+      Screening by_bytes{&best, found.scale, found.lost * found.scale * found.scale};
       if (found.by_lengths) {
         by_bytes.by_lengths.emplace(found.scale, rows.d, extent.spread * found.scale,
-                                    found.error * found.scale);
+                                    found.error * found.scale, by_bytes.lost);
       }
       return by_bytes;
     }
@@ -125,14 +126,14 @@ Database make_database(Rows rows, double largest, const int64_t* codes, int64_t 
   const bool may_be_rough = basis.rank == 0 && !are_few;
   const Screened screened{expected.queries, count_searched(grouping, expected.relation), rows.d,
                           may_be_rough ? expected.k : 0, estimates_jointly(rows, metric)};
-  const auto [table, scale, by_lengths] =
+  const auto [table, scale, lost, by_lengths] =
       choose_screening(rows, best, row_scales, extent, largest, screened, threads, interrupt);
   const Kernels& chosen = *table;
   ImageMaker images(chosen, extent.centre, scale, rows.d, basis);
   std::optional<ByteMaker> bytes;
   if (images.rotates()) bytes.emplace(chosen, extent.low, extent.high, scale, rows.d);
   const double near = images.rotates() ? extent.spread * scale : 0.0;
-  const ScreenSpace space(scale, rows.d, images.length(), near, chosen, by_lengths);
+  const ScreenSpace space(scale, rows.d, images.length(), near, lost, chosen, by_lengths);
   return {rows,
           metric,
           &chosen,

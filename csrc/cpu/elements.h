@@ -16,7 +16,8 @@ struct Elements {
   int words_per_run = 0;     // after a word of the run's own
   int most_byte = 0;         // the largest number
   double lane_radius = 0.0;  // how long half a run is at most
-  // Rows whose images are within these lie within those, whatever was rounded, and are left there.
+  // Rows whose images are within these lie within those, whatever was rounded, and are left there;
+  // without lanes, rows that lie within these.
   int inner_byte = 0;
   double inner_radius = 0.0;
   int64_t most_features = 0;  // sums of more might overflow
@@ -44,11 +45,14 @@ inline constexpr Elements kShortRuns = {
     4, true, 0.0, 0.0, 0.0, 16, 90, 178.0, 89, 178.0 - kLaneRounding, int64_t{1} << 20, 90};
 
 // All features as one run whose sums have 32 bits: 127^2 * 2^16 < 2^30. With a shift, and without.
+// There are no lanes: each number of a row is brought within +-127 as it is read.
 inline constexpr double kAnyLength = std::numeric_limits<double>::infinity();
 inline constexpr Elements kOneRun = {
-    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 126, kAnyLength, int64_t{1} << 16, 127};
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 127, kAnyLength, int64_t{1} << 16, 127};
 inline constexpr Elements kOneSignedRun = {
-    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 126, kAnyLength, int64_t{1} << 16};
+    4, true, 0.0, 0.0, 0.0, 1 << 14, 127, kAnyLength, 127, kAnyLength, int64_t{1} << 16};
+
+constexpr bool has_lanes(const Elements& elements) { return elements.lane_radius < kAnyLength; }
 
 constexpr int64_t features_per_run(const Elements& elements) { return 4 * elements.words_per_run; }
 

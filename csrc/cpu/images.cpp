@@ -94,8 +94,10 @@ Image ImageMaker::place(const ScaledRow& row, DType dtype, uint32_t* out) const 
       row.data, row.scale, centre_.data(), scale_, d_, out);
   const double error = image_error(made), farthest = std::sqrt(made.squared_norm) + error;
   if (kernels_->elements.words_per_run > 0) {
-    if (made.fits) return {made.squared_norm, error, made.squared_length};
-    return draw_into_lanes(row, dtype, out);
+    if (!made.fits) return draw_into_lanes(row, dtype, out);
+    const double length = std::sqrt(made.squared_length), way = std::sqrt(made.squared_way);
+    return {made.squared_norm, error, made.squared_length, (way + (length + way) * 0x1p-40) * kUp,
+            made.lost};
   }
   if (farthest * kUp <= kernels_->elements.radius) {
     return {made.squared_norm, error, made.squared_length};
@@ -121,7 +123,7 @@ Image ImageMaker::draw_in(const ScaledRow& row, DType dtype, uint32_t* out) cons
           std::max(distance * scale_ * kUp - radius * kDown, 0.0)};
 }
 
-// The same for bytes: first every lane of a run is drawn into its ball, then every number into its
+// The same for bytes in lanes: first each is drawn into its ball, then every number into its
 // range.
 Image ImageMaker::draw_into_lanes(const ScaledRow& row, DType dtype, uint32_t* out) const {
   thread_local std::vector<double> place, drawn;

@@ -2,7 +2,8 @@
 // rotated and cut to the leading dimensions, and rounded to the screen's element type.
 //
 // Elements have a range. A row that lies outside the ball they can hold is drawn in, straight to
-// the ball's surface, which lengthens no distance; bytes have a smaller convex set.
+// the ball's surface, which lengthens no distance; bytes have a smaller convex set, a cube or what
+// of it their lanes hold.
 // Cutting keeps the residual norm, the length of what was cut off, as one more coordinate: rotation
 // does not lengthen distances, and neither does (z, |rest|), so images are never farther apart than
 // rows, up to the error that is accounted for with each image (docs/exactness.md).
@@ -30,14 +31,15 @@ struct Image {
   double error =
       0.0;  // upper bound on the distance from the image to the row's place in screen space
   double squared_length = 0.0;  // of that place; not kept where rows are rotated
-  double drawn_in =
-      0.0;  // upper bound on how far the row was moved into the ball; 0: it was inside
+  double drawn_in = 0.0;        // upper bound on how far the row was moved into what elements hold
+  double lost = 0.0;            // of bytes: about what that took from its squared length
 };
 
 // The larger of each field.
 inline Image worse(const Image& a, const Image& b) {
   return {std::max(a.squared_norm, b.squared_norm), std::max(a.error, b.error),
-          std::max(a.squared_length, b.squared_length), std::max(a.drawn_in, b.drawn_in)};
+          std::max(a.squared_length, b.squared_length), std::max(a.drawn_in, b.drawn_in),
+          std::max(a.lost, b.lost)};
 }
 
 class ImageMaker {

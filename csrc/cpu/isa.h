@@ -57,7 +57,10 @@ struct ImageSums {
   double squared_norm;    // of the image
   double squared_error;   // of image minus row
   double squared_length;  // of the row
-  bool fits = true;       // int8: the row lies where others are drawn in to
+  // Of int8, where each number was brought within what a byte holds before all that:
+  double squared_way = 0.0;  // how far that moved the row
+  double lost = 0.0;         // what it took from the row's squared length
+  bool fits = true;          // int8: the row lies where others are drawn in to
 };
 
 // A tile of rows (at most tile_queries) against one panel of a basis: see project.h.

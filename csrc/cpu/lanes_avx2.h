@@ -28,6 +28,12 @@ inline Double8 mul(Double8 a, Double8 b) {
 inline Double8 fma(Double8 a, Double8 b, Double8 c) {
   return {_mm256_fmadd_pd(a.low, b.low, c.low), _mm256_fmadd_pd(a.high, b.high, c.high)};
 }
+// What is outside goes to the nearest of -most and most.
+inline Double8 within8(Double8 v, double most) {
+  const __m256d low = _mm256_set1_pd(-most), high = _mm256_set1_pd(most);
+  return {_mm256_min_pd(_mm256_max_pd(v.low, low), high),
+          _mm256_min_pd(_mm256_max_pd(v.high, low), high)};
+}
 inline void store8(double* p, Double8 v) {
   _mm256_storeu_pd(p, v.low);
   _mm256_storeu_pd(p + 4, v.high);

@@ -17,6 +17,10 @@ inline Double8 splat8(double v) { return _mm512_set1_pd(v); }
 inline Double8 sub(Double8 a, Double8 b) { return _mm512_sub_pd(a, b); }
 inline Double8 mul(Double8 a, Double8 b) { return _mm512_mul_pd(a, b); }
 inline Double8 fma(Double8 a, Double8 b, Double8 c) { return _mm512_fmadd_pd(a, b, c); }
+// What is outside goes to the nearest of -most and most.
+inline Double8 within8(Double8 v, double most) {
+  return _mm512_min_pd(_mm512_max_pd(v, _mm512_set1_pd(-most)), _mm512_set1_pd(most));
+}
 inline void store8(double* p, Double8 v) { _mm512_storeu_pd(p, v); }
 
 inline double fold(Double8 sums) {

@@ -34,6 +34,13 @@ inline Double8 fma(Double8 a, Double8 b, Double8 c) {
   for (int i = 0; i < 8; ++i) c.lane[i] = std::fma(a.lane[i], b.lane[i], c.lane[i]);
   return c;
 }
+// What is outside goes to the nearest of -most and most.
+inline Double8 within8(Double8 v, double most) {
+  for (int i = 0; i < 8; ++i) {
+    v.lane[i] = v.lane[i] < -most ? -most : (v.lane[i] > most ? most : v.lane[i]);
+  }
+  return v;
+}
 inline void store8(double* p, Double8 v) {
   for (int i = 0; i < 8; ++i) p[i] = v.lane[i];
 }

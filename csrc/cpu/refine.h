@@ -6,6 +6,8 @@
 // wait for each other.
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/isa.h"
 #include "cpu/prefetch.h"
 
@@ -107,16 +109,28 @@ void widen(const void* row, double row_scale, int64_t d, double* out) {
   if (j < d) store8(out + j, mul(load_tail(x + j, d - j), scale));
 }
 
+struct Anywhere {
+  Double8 operator()(Double8 place) const { return place; }
+};
+
 // Stores a row moved and scaled through `store`, which rounds; measures the row, the result and the
-// rounding.
-template <typename T, typename Store>
+// rounding. `within` may bring the row nearer first: then that is the row, and so is the way
+// measured.
+template <typename T, typename Store, typename Within = Anywhere>
 ImageSums place(const void* row, double row_scale, const double* centre, double scale, int64_t d,
-                const Store& store) {
+                const Store& store, const Within& within = {}) {
   const T* x = static_cast<const T*>(row);
   const Double8 by_row = splat8(row_scale), by_all = splat8(scale);
   Double8 norms = splat8(0.0), errors = splat8(0.0), lengths = splat8(0.0);
+  Double8 ways = splat8(0.0), along = splat8(0.0);
   const auto take = [&](Double8 values, int64_t j) {
-    const Double8 exact = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
+    const Double8 given = mul(sub(mul(values, by_row), load8(centre + j)), by_all);
+    const Double8 exact = within(given);
+    if constexpr (!std::is_same_v<Within, Anywhere>) {
+      const Double8 way = sub(given, exact);
+      ways = fma(way, way, ways);
+      along = fma(way, exact, along);
+    }
     const Double8 rounded = store(j, exact);
     const Double8 error = sub(rounded, exact);
     norms = fma(rounded, rounded, norms);
@@ -126,7 +140,8 @@ ImageSums place(const void* row, double row_scale, const double* centre, double 
   int64_t j = 0;
   for (; j + 8 <= d; j += 8) take(load8(x + j), j);
   if (j < d) take(load_tail(x + j, d - j), j);
-  return {fold(norms), fold(errors), fold(lengths)};
+  const double way = fold(ways);
+  return {fold(norms), fold(errors), fold(lengths), way, way + 2.0 * fold(along)};
 }
 
 template <typename T>

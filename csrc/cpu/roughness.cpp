@@ -4,6 +4,7 @@
 #include <cmath>
 #include <limits>
 
+#include "cpu/byte_reach.h"
 #include "cpu/integers.h"
 #include "cpu/row_sample.h"
 #include "cpu/threads.h"
@@ -15,8 +16,6 @@ constexpr int64_t kMostSampled = 4096, kLeastSampled = 256;
 constexpr int64_t kSampledValues = int64_t{1} << 20;
 constexpr int64_t kProbes = 16;
 constexpr int64_t kFar = 32;  // rank of the sampled neighbour that tells how distances grow
-constexpr int64_t kRowsPerTask = 128;
-constexpr int64_t kRowsPerFarOne = 50;     // finer steps for all are worth drawing in a few
 constexpr double kLargestScale = 0x1p400;  // a query of 2^500 then has a finite place
 
 // Costs relative to what bytes save of a feature of a pair: of a candidate beyond the k nearest,
@@ -27,22 +26,6 @@ constexpr double kUsualK = 10.0, kFewer = 0.3;
 constexpr double kFewestCandidates = 8.0;  // beyond the k nearest, of rows that are worth a look
 // Features of pairs for which bytes save as much as a look at the rows takes.
 constexpr double kFewestProducts = 0x1p30;
-
-// How far a row reaches, in units of what bytes hold as it is.
-double reach_of(const Elements& elements, const double* place, const double* centre, int64_t d) {
-  const int64_t run = features_per_run(elements);
-  double largest = 0.0;
-  for (int64_t from = 0; from < d; from += run) {
-    double lanes[2] = {};
-    for (int64_t j = from; j < std::min(d, from + run); ++j) {
-      const double t = place[j] - centre[j];
-      largest = std::max(largest, std::fabs(t) / elements.inner_byte);
-      lanes[j % 4 / 2] += t * t;
-    }
-    largest = std::max(largest, std::sqrt(std::max(lanes[0], lanes[1])) / elements.inner_radius);
-  }
-  return largest;
-}
 
 // Squared distances of the i-th row of a sample from all others.
 std::vector<double> squared_distances(const RowSample& sample, int64_t i, const Rows& rows,
@@ -62,50 +45,80 @@ std::vector<double> squared_distances(const RowSample& sample, int64_t i, const 
   return squared;
 }
 
-double find_byte_scale(const Elements& elements, const RowSample& sample, const Extent& extent,
-                       int64_t d, int threads, Interrupt& interrupt) {
-  std::vector<double> reaches(static_cast<size_t>(sample.size()));
-  parallel_for(divide_up(sample.size(), kRowsPerTask), threads, interrupt, [&](int64_t task, int) {
-    std::vector<double> place(static_cast<size_t>(round_up(d, 8)));
-    const int64_t end = std::min(sample.size(), (task + 1) * kRowsPerTask);
-    for (int64_t i = task * kRowsPerTask; i < end; ++i) {
-      sample.widen(i, place.data());
-      reaches[static_cast<size_t>(i)] = reach_of(elements, place.data(), extent.centre.data(), d);
-    }
-  });
-  const auto most = reaches.end() - 1 - sample.size() / kRowsPerFarOne;
-  std::nth_element(reaches.begin(), most, reaches.end());
-  const double scale = 1.0 / *most;
-  return scale <= kLargestScale ? scale : 0.0;
-}
+// What the sample tells of the k nearest of all rows.
+struct Neighbourhood {
+  std::vector<double> limits;  // squared distances of the k-th, for each probe
+  double limit;                // the median of these
+  double growth;               // distances squared grow like this power of the rank
+};
 
-// Squared distances of the k-th nearest of all rows, for each probe. Within a distance r there are
-// about r^D rows, and the sample's own distances tell D; a probe's neighbours among all rows are
-// nearer than those in the sample. Every other probe's nearest has a rank below kMedianRank.
-std::vector<double> find_limits(std::vector<std::vector<double>>& squared, double rank) {
+// Within a distance r there are about r^D rows, and the sample's own distances tell D; a probe's
+// neighbours among all rows are nearer than those in the sample. Every other probe's nearest has a
+// rank below kMedianRank.
+Neighbourhood find_neighbourhood(std::vector<std::vector<double>>& squared, double rank) {
   constexpr double kMedianRank = 0.693;
-  std::vector<double> growths, limits;
+  Neighbourhood found;
+  std::vector<double> growths;
   for (std::vector<double>& distances : squared) {
     const auto far = distances.begin() + kFar - 1;
     std::nth_element(distances.begin(), far, distances.end());
     const double near = std::max(*std::min_element(distances.begin(), far), 1e-300);
     growths.push_back(std::log(std::max(*far / near, 1.001)) / std::log(kFar / kMedianRank));
-    limits.push_back(*far);
+    found.limits.push_back(*far);
   }
-  const double growth = median(growths);  // 2 / D
-  for (double& limit : limits) limit *= std::pow(rank / kFar, growth);
-  return limits;
+  found.growth = median(growths);  // 2 / D
+  for (double& limit : found.limits) limit *= std::pow(rank / kFar, found.growth);
+  std::vector<double> some = found.limits;
+  found.limit = median(some);
+  return found;
 }
 
-// How many rows of the sample are within what squared_reach() makes of the limits, for each probe.
-template <typename Reach>
+// What the screen adds to squared distances, with steps of some length.
+struct Blur {
+  double error;     // of an image: roundings to whole numbers
+  bool by_lengths;  // these bound distances better than distances do
+  double spread;
+  double lost;  // of most rows' squared lengths, by drawing in
+
+  Blur(const ByteReach& reach, const Neighbourhood& neighbourhood, const Extent& extent, int64_t d)
+      : error(std::sqrt(static_cast<double>(d) / 12.0) * reach.step),
+        by_lengths(extent.spread < std::sqrt(neighbourhood.limit) + error),
+        spread(extent.spread) {
+    std::vector<double> some = reach.lost;
+    lost = some.empty() ? 0.0 : median(some);
+  }
+
+  double beyond(double limit) const {
+    return 4.0 * error * (by_lengths ? spread : std::sqrt(limit) + error) + 2.0 * lost;
+  }
+};
+
+// About how many candidates there are, up to a factor. To a row that is drawn in as many others
+// come nearer as if its limit were looser.
+double rank_candidates(const ByteReach& reach, const Blur& blur, const Neighbourhood& neighbourhood,
+                       double most) {
+  const auto candidates = [&](double lost) {
+    const double farther =
+        1.0 + (blur.beyond(neighbourhood.limit) + lost) / std::max(neighbourhood.limit, 1e-300);
+    return std::min(most, std::pow(farther, 1.0 / neighbourhood.growth));
+  };
+  const double usual = candidates(0.0);
+  double sum = 0.0;
+  for (const double lost : reach.lost) {
+    sum += lost <= blur.lost ? usual : candidates(lost - blur.lost);
+  }
+  return sum;
+}
+
+// How many rows of the sample are seen within the limits, for each probe.
 double count_within(const std::vector<std::vector<double>>& squared,
-                    const std::vector<double>& limits, const Reach& squared_reach) {
+                    const Neighbourhood& neighbourhood, const Blur& blur) {
   int64_t within = 0;
   for (size_t i = 0; i < squared.size(); ++i) {
-    const double reach = squared_reach(limits[i]);
+    const double limit = neighbourhood.limits[i];
+    const double seen = limit + blur.beyond(limit);
     within += std::count_if(squared[i].begin(), squared[i].end(),
-                            [=](double distance) { return distance <= reach; });
+                            [=](double distance) { return distance <= seen; });
   }
   return static_cast<double>(within) / static_cast<double>(squared.size());
 }
@@ -127,26 +140,30 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
   constexpr Roughness kNone = {0.0, std::numeric_limits<double>::infinity()};
   const RowSample sample(rows, kernels, row_scales,
                          std::clamp(kSampledValues / rows.d, kLeastSampled, kMostSampled));
-  const double scale =
-      find_byte_scale(kernels.elements, sample, extent, rows.d, threads, interrupt);
-  if (scale == 0.0) return kNone;
-  if (sample.size() <= kFar) return {scale, kNone.candidates};
+  const std::vector<ByteReach> reaches =
+      find_reaches(sample, kernels.elements, extent.centre, rows.d, threads, interrupt);
+  const auto scale = [&](size_t reach) { return 1.0 / reaches[reach].step; };
+  if (scale(0) > kLargestScale) return kNone;
+  if (sample.size() <= kFar) return {scale(0), kNone.candidates};
   std::vector<std::vector<double>> squared(kProbes);
   parallel_for(kProbes, threads, interrupt, [&](int64_t probe, int) {
     squared[static_cast<size_t>(probe)] =
         squared_distances(sample, probe * sample.size() / kProbes, rows, kernels, row_scales);
   });
   const double share = static_cast<double>(sample.size()) / static_cast<double>(rows.n);
-  const std::vector<double> limits = find_limits(squared, static_cast<double>(k) * share);
-  // Of an image, roundings to whole numbers.
-  const double error = std::sqrt(static_cast<double>(rows.d) / 12.0) / scale;
-  std::vector<double> some = limits;
-  const bool by_lengths = extent.spread < std::sqrt(median(some)) + error;
-  const double within = count_within(squared, limits, [&](double limit) {
-    const double distance = std::sqrt(limit) + 2.0 * error;
-    return by_lengths ? limit + 4.0 * error * extent.spread : distance * distance;
-  });
-  return {scale, within / share, error, by_lengths};
+  const Neighbourhood neighbourhood = find_neighbourhood(squared, static_cast<double>(k) * share);
+  const double most = static_cast<double>(rows.n) / static_cast<double>(k);
+  const Blur usual(reaches[0], neighbourhood, extent, rows.d);
+  Roughness found = {scale(0), count_within(squared, neighbourhood, usual) / share};
+  double fewest = std::numeric_limits<double>::infinity();
+  for (size_t reach = 0; reach < reaches.size() && scale(reach) <= kLargestScale; ++reach) {
+    const Blur blur(reaches[reach], neighbourhood, extent, rows.d);
+    const double candidates = rank_candidates(reaches[reach], blur, neighbourhood, most);
+    if (candidates >= fewest) continue;
+    fewest = candidates;
+    found = {scale(reach), found.candidates, blur.error, blur.lost, blur.by_lengths};
+  }
+  return found;
 }
 
 bool bytes_pay(const Roughness& roughness, const Screened& screened) {

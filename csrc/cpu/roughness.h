@@ -12,9 +12,10 @@ namespace expansive {
 
 // What a sample tells of screening by bytes. Nothing here is a bound.
 struct Roughness {
-  double scale;        // brings nearly all sampled rows within what bytes hold; 0: nothing does
-  double candidates;   // rows that a query's bytes could not tell from its k nearest
-  double error = 0.0;  // of an image
+  double scale;             // what to multiply rows by, to draw in as many as pays; 0: nothing does
+  double candidates;        // rows that a query's bytes could not tell from its k nearest, at most
+  double error = 0.0;       // of an image
+  double lost = 0.0;        // of a row's squared length, by drawing in
   bool by_lengths = false;  // the rows' lengths bound distances better than distances do
 };
 

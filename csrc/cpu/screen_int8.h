@@ -95,9 +95,16 @@ inline bool finish_runs(uint32_t* image, int64_t elements) {
 template <typename T>
 ImageSums prepare_int8(const void* row, double row_scale, const double* centre, double scale,
                        int64_t d, uint32_t* image) {
-  ImageSums sums = place<T>(row, row_scale, centre, scale, d, [image](int64_t j, Double8 exact) {
+  const auto store = [image](int64_t j, Double8 exact) {
     return store_byte_image(image + word_of(kBytes, j), exact);
-  });
+  };
+  const auto within = [](Double8 given) { return within8(given, kBytes.most_byte); };
+  ImageSums sums;
+  if constexpr (has_lanes(kBytes)) {
+    sums = place<T>(row, row_scale, centre, scale, d, store);
+  } else {
+    sums = place<T>(row, row_scale, centre, scale, d, store, within);
+  }
   sums.fits = finish_runs(image, d);
   return sums;
 }

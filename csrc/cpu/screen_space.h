@@ -32,10 +32,15 @@ class ScreenSpace {
   // For rows of d features, scaled by `scale`, with images of `length`
   // coordinates. Where `near` is above 0, neighbours are expected no farther apart than it. A row's
   // own error then goes into its half norm, so that for limits up to `near` one bad row does not
-  // loosen the thresholds of all queries. Where there are bounds by lengths, they alone serve.
-  ScreenSpace(double scale, int64_t d, int64_t length, double near, const Kernels& kernels,
-              std::optional<LengthBounds> by_lengths)
-      : scale_(scale, d), near_(near), whole_(kernels.elements.whole), by_lengths_(by_lengths) {
+  // loosen the thresholds of all queries. Drawing in takes about `lost` of squared lengths. Where
+  // there are bounds by lengths, they alone serve.
+  ScreenSpace(double scale, int64_t d, int64_t length, double near, double lost,
+              const Kernels& kernels, std::optional<LengthBounds> by_lengths)
+      : scale_(scale, d),
+        near_(near),
+        lost_(lost),
+        whole_(kernels.elements.whole),
+        by_lengths_(by_lengths) {
     const double terms = static_cast<double>(length);
     const double roundings = (kernels.elements.roundings_per_term * terms + 2.0) * 0x1p-24;
     gamma_ = roundings / (1.0 - roundings) * kUp;
@@ -75,7 +80,7 @@ class ScreenSpace {
   double about(const Image& query, const Image& worst, float value) const {
     const double v = static_cast<double>(value), error = query.error + worst.error;
     if (by_lengths_) return by_lengths_->about(query, worst, v);
-    const double squared = query.squared_norm - 2.0 * v;
+    const double squared = query.squared_norm - 2.0 * v + query.lost + lost_;
     const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_.factor();
     return distance * distance;
   }
@@ -100,6 +105,7 @@ class ScreenSpace {
 
   ScreenScale scale_;
   double near_;
+  double lost_;
   bool whole_;  // half norms are whole numbers
   std::optional<LengthBounds> by_lengths_;
   double likely_;             // share of an error that lies along a difference of rows
