@@ -159,7 +159,7 @@ Roughness find_roughness(const Rows& rows, const Kernels& kernels,
   for (size_t reach = 0; reach < reaches.size() && scale(reach) <= kLargestScale; ++reach) {
     const Blur blur(reaches[reach], neighbourhood, extent, rows.d);
     const double candidates = rank_candidates(reaches[reach], blur, neighbourhood, most);
-    if (candidates >= fewest) continue;
+    if (!(candidates < fewest)) continue;
     fewest = candidates;
     found = {scale(reach), found.candidates, blur.error, blur.lost, blur.by_lengths};
   }
