@@ -72,7 +72,7 @@ Screening choose_screening(const Rows& rows, const Kernels& best,
       Screening by_bytes{&best, found.scale, found.lost * found.scale * found.scale};
       if (found.by_lengths) {
         by_bytes.by_lengths.emplace(found.scale, rows.d, extent.spread * found.scale,
-                                    found.error * found.scale, by_bytes.lost);
+                                    found.error * found.scale);
       }
       return by_bytes;
     }

@@ -21,12 +21,11 @@ inline double likely_share(int64_t d) {
 
 class LengthBounds {
  public:
-  // For rows of d features, scaled by `scale`; images are about `length` long, with about `error`,
-  // and drawing in takes `lost` of their squared lengths. How much these are off costs time alone.
-  LengthBounds(double scale, int64_t d, double length, double error, double lost)
+  // For rows of d features, scaled by `scale`; images are about `length` long, with about `error`.
+  // How much these are off costs time alone.
+  LengthBounds(double scale, int64_t d, double length, double error)
       : scale_(scale, d),
         length_(length),
-        lost_(lost),
         share_(std::min(error / (2.0 * length), 0.25)),
         likely_(likely_share(d)) {}
 
@@ -49,7 +48,7 @@ class LengthBounds {
   double about(const Image& query, const Image& worst, double value) const {
     const double errors = query.error * length_ + std::sqrt(query.squared_length) * worst.error;
     const double squared = query.squared_length + 2.0 * share_ * length_ * length_ - 2.0 * value +
-                           2.0 * likely_ * errors + query.lost + lost_;
+                           2.0 * likely_ * errors;
     return std::max(squared, 0.0) / (scale_.factor() * scale_.factor());
   }
 
@@ -69,7 +68,6 @@ class LengthBounds {
  private:
   ScreenScale scale_;
   double length_;
-  double lost_;
   double share_;   // of a row's squared norm, that stands for a query's error times its norm
   double likely_;  // share of an error that lies along a row
 };

@@ -7,6 +7,8 @@
 // (roughness.cpp).
 #pragma once
 
+#include <type_traits>
+
 #include "cpu/refine.h"
 #include "cpu/screen.h"
 
@@ -92,19 +94,19 @@ inline bool finish_runs(uint32_t* image, int64_t elements) {
   return fits;
 }
 
+// Where there are lanes, images.cpp draws rows in.
+struct WithinBytes {
+  Double8 operator()(Double8 given) const { return within8(given, kBytes.most_byte); }
+};
+using Within = std::conditional_t<has_lanes(kBytes), Anywhere, WithinBytes>;
+
 template <typename T>
 ImageSums prepare_int8(const void* row, double row_scale, const double* centre, double scale,
                        int64_t d, uint32_t* image) {
   const auto store = [image](int64_t j, Double8 exact) {
     return store_byte_image(image + word_of(kBytes, j), exact);
   };
-  const auto within = [](Double8 given) { return within8(given, kBytes.most_byte); };
-  ImageSums sums;
-  if constexpr (has_lanes(kBytes)) {
-    sums = place<T>(row, row_scale, centre, scale, d, store);
-  } else {
-    sums = place<T>(row, row_scale, centre, scale, d, store, within);
-  }
+  ImageSums sums = place<T>(row, row_scale, centre, scale, d, store, Within{});
   sums.fits = finish_runs(image, d);
   return sums;
 }

@@ -78,9 +78,9 @@ class ScreenSpace {
   // The squared distance that a pair with this screen value hardly exceeds, where images are not
   // rotated and cut.
   double about(const Image& query, const Image& worst, float value) const {
-    const double v = static_cast<double>(value), error = query.error + worst.error;
+    const double v = static_cast<double>(value) - 0.5 * (query.lost + lost_);
     if (by_lengths_) return by_lengths_->about(query, worst, v);
-    const double squared = query.squared_norm - 2.0 * v + query.lost + lost_;
+    const double squared = query.squared_norm - 2.0 * v, error = query.error + worst.error;
     const double distance = (std::sqrt(std::max(squared, 0.0)) + likely_ * error) / scale_.factor();
     return distance * distance;
   }

@@ -126,13 +126,6 @@ inline Mask cmplt_epu32_mask(__m512i a, __m512i b) {
   }
   return mask;
 }
-inline uint64_t cmpgt_epi8_mask(__m512i a, __m512i b) {
-  uint64_t mask = 0;
-  for (int i = 0; i < 64; ++i) {
-    mask |= uint64_t{bits<SignedBytes>(a)[i] > bits<SignedBytes>(b)[i]} << i;
-  }
-  return mask;
-}
 inline __m512i maskz_loadu_epi32(Mask mask, const void* p) {
   uint32_t lanes[16] = {};
   for (int i = 0; i < 16; ++i) {
@@ -198,7 +191,6 @@ inline __m512 dpbf16_ps(__m512 sum, const __m512i& a, const __m512i& b) {
 #define _mm512_castps_si512(v) emulated::bits<__m512i>(v)
 #define _mm512_castsi512_ps(v) emulated::bits<__m512>(v)
 #define _mm512_cmp_ps_mask emulated::cmp_ps_mask
-#define _mm512_cmpgt_epi8_mask emulated::cmpgt_epi8_mask
 #define _mm512_cmpgt_epi32_mask emulated::cmpgt_epi32_mask
 #define _mm512_cmplt_epu32_mask emulated::cmplt_epu32_mask
 #define _mm512_cvtepi32_epi16 emulated::cvtepi32_epi16
